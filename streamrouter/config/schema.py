@@ -1,0 +1,214 @@
+"""The configuration as one tree of Structs: what can be said, with its default and its unit.
+
+Every Struct refuses unknown keys. Amounts of money are decimal strings (a float never comes near them). Durations carry
+their unit in the name. ``config/load.py`` reads files into this; nothing here touches a file or the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+# What SQLite, JSON and a browser all hold exactly; a longer number is a typing error, not a limit.
+_LARGEST = 2**53 - 1
+_LONGEST_S = 86_400.0  # a day: a deadline beyond it is a typing error too
+
+Positive = Annotated[int, Meta(ge=1, le=_LARGEST)]
+Natural = Annotated[int, Meta(ge=0, le=_LARGEST)]
+Seconds = Annotated[float, Meta(gt=0, le=_LONGEST_S)]
+SecondsOrZero = Annotated[float, Meta(ge=0, le=_LONGEST_S)]
+# A ``description`` is what a fault in the configuration says was expected (config/check.py).
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+        description='a name of letters, digits, ".", "_" and "-" (at most 64)',
+    ),
+]
+ModelId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}\Z",
+        description='a model id of letters, digits and "._:/@+-" (at most 200)',
+    ),
+]
+Usd = Annotated[
+    str,
+    Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?\Z", description='USD as a decimal string such as "10.50"'),
+]
+UsdPerMillion = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?\Z",
+        description='USD per million tokens as a decimal string such as "0.15"',
+    ),
+]
+Percent = Annotated[
+    str,
+    Meta(pattern=r"^[0-9]{1,2}(\.[0-9]{1,4})?\Z", description='percent as a decimal string such as "5" or "2.5"'),
+]
+BasePath = Annotated[
+    str,
+    Meta(pattern=r"^(/[A-Za-z0-9._-]+)+\Z", description='a path such as "/v1", without a slash at its end'),
+]
+KeyPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z]+[a-z0-9_-]{0,20}\Z",
+        description='a prefix of small letters, digits, "_" and "-" such as "sk-"',
+    ),
+]
+HostName = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z", description='a host name such as "api.example.com", without a port'),
+]
+Origin = Annotated[
+    str,
+    Meta(pattern=r"^(\*|https?://[^/\s]+)\Z", description='"*" or an origin such as "https://app.example.com"'),
+]
+
+
+class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Unknown keys are errors; values do not change after loading (a reload makes a new tree)."""
+
+
+class ServerConfig(_Strict, frozen=True):
+    """``[server]``: where we listen, what a client may send, how long things may take."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    max_body_bytes: Positive = 8 * 1024 * 1024
+    body_timeout_s: Seconds = 30.0
+    idle_timeout_s: Seconds = 75.0
+    stalled_client_s: Seconds = 30.0
+    drain_announce_s: SecondsOrZero = 0.0
+    drain_timeout_s: SecondsOrZero = 120.0
+    keepalive_s: Seconds = 15.0
+    commit_status_s: Seconds = 50.0
+    max_waiting_requests: Positive = 4096
+    cors_origins: list[Origin] = field(default_factory=list)
+    metrics: bool = True
+
+
+class LedgerConfig(_Strict, frozen=True):
+    """``[ledger]``: the file and how durable a commit is (``full`` survives a power cut, ``normal`` a crash)."""
+
+    path: str = "streamrouter.db"
+    durability: Literal["full", "normal"] = "full"
+    lease_tokens: Positive = 256
+    busy_timeout_s: Seconds = 5.0
+
+
+class DefaultsConfig(_Strict, frozen=True):
+    """``[defaults]``: the caps of a new user; None means no cap."""
+
+    input_per_request: Natural | None = None
+    output_per_request: Natural | None = None
+    daily_input: Natural | None = None
+    daily_output: Natural | None = None
+    requests_per_minute: Positive | None = None
+    models: list[ModelId] | None = None
+    unlimited: bool = False
+
+
+class UpstreamConfig(_Strict, frozen=True):
+    """``[upstreams.NAME]``: one OpenAI-compatible endpoint. ``base_url`` includes its ``/v1``, or is ``demo:``."""
+
+    base_url: str = ""
+    api_key: str = ""
+    preset: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    ask_usage: bool | None = None
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    idle_s: Seconds = 300.0
+    stream_total_s: Seconds = 1800.0
+    total_s: Seconds = 600.0
+    usage_wait_s: Seconds = 5.0
+    on_disconnect: Literal["abort", "drain"] = "abort"
+    charge_ambiguous_input: bool = True
+    max_answer_bytes: Positive = 16 * 1024 * 1024
+    max_event_bytes: Positive = 1024 * 1024
+    cooldown_s: Seconds = 10.0
+    demo_ttft_ms: Natural = 150
+    demo_pace_ms: Natural = 20
+
+
+class TargetConfig(_Strict, frozen=True):
+    """One place a model is served from. Lower ``rank`` first; within a rank a share by ``weight``."""
+
+    upstream: Name
+    model: str | None = None
+    rank: Natural = 0
+    weight: Positive = 1
+
+
+class PriceConfig(_Strict, frozen=True):
+    """USD per million tokens, as decimal strings; ``cache_read`` defaults to ``input``."""
+
+    input: UsdPerMillion = "0"
+    output: UsdPerMillion = "0"
+    cache_read: UsdPerMillion | None = None
+
+
+class ModelConfig(_Strict, frozen=True):
+    """``[models."ID"]``: a public model. ``targets`` empty: the first upstream, under ``upstream_model`` (or the id).
+
+    ``exact``: the tokenizer is the model's own, so local counts are exact; else they are estimates with a margin.
+    """
+
+    name: str | None = None
+    owned_by: str = "streamrouter"
+    upstream_model: str | None = None
+    targets: list[TargetConfig] = field(default_factory=list)
+    encoding: Literal["o200k_base", "cl100k_base"] = "o200k_base"
+    exact: bool = False
+    context_length: Positive = 128_000
+    max_output_tokens: Positive = 16_384
+    default_max_tokens: Positive = 4096
+    streaming: bool = True
+    image_tokens: Natural | None = None
+    price: PriceConfig = PriceConfig()
+
+
+class SurfaceConfig(_Strict, frozen=True):
+    """``[[surface]]``: a dialect and where it is mounted. A key belongs to one surface."""
+
+    name: Name = "streamrouter"
+    base_path: BasePath = "/v1"
+    host: HostName | None = None
+    key_prefix: KeyPrefix = "sk-"
+    auth: list[Literal["bearer", "x-api-key", "api-key"]] = field(
+        default_factory=lambda: ["bearer", "x-api-key", "api-key"]
+    )
+    billing: Literal["tokens", "prepaid"] = "tokens"
+    balance_status: Literal[402, 429] = 402
+    concurrency: Positive | None = None
+    topup_minimum: Usd = "0"
+    topup_fee_percent: Percent = "0"
+    topup_fee: Literal["on_top", "taken_out"] = "on_top"
+
+
+class LogConfig(_Strict, frozen=True):
+    """``[log]``: ``auto`` is one coloured line per request on a terminal and JSON lines on a pipe.
+
+    ``file`` None: standard error. A file is opened again on SIGHUP, so that it can be rotated.
+    """
+
+    format: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: str | None = None
+
+
+class Config(_Strict, frozen=True):
+    """The whole file."""
+
+    server: ServerConfig = ServerConfig()
+    ledger: LedgerConfig = LedgerConfig()
+    log: LogConfig = LogConfig()
+    defaults: DefaultsConfig = DefaultsConfig()
+    upstreams: dict[Name, UpstreamConfig] = field(default_factory=dict)
+    models: dict[ModelId, ModelConfig] = field(default_factory=dict)
+    surface: list[SurfaceConfig] = field(default_factory=lambda: [SurfaceConfig()])

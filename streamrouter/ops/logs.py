@@ -1,0 +1,138 @@
+"""The log: JSON lines on a pipe, one coloured line per request on a terminal.
+
+One ``Log`` is made at the start and handed to whoever logs. A line is one ``write``, so that lines of several
+processes on one pipe do not mix. A log that cannot be written never fails a request: the line is counted in
+``dropped``. Fields never hold prompts, answers or secrets; the callers see to that, the cleaning here sees to lines
+that stay lines (docs/faults.md S20).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+from streamrouter.clock import Clock
+from streamrouter.config.schema import LogConfig
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_STDERR = 2
+_LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LONGEST_FIELD = 256
+# A terminal's escape sequences as wholes, then: C0, DEL, C1, line and paragraph separators, everything that turns the
+# direction of text, zero-width characters, and lone surrogates (which no UTF-8 can carry).
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+_RESET = "\x1b[0m"
+_COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+_DIM = "\x1b[2m"
+# What a request's line on a terminal begins with; every other field follows as key=value.
+_HEADLINE = ("status", "model", "upstream", "end")
+
+
+def clean(text: str) -> str:
+    """``text`` as it may stand in a log: one line, no control or direction characters, at most 256 characters."""
+    head = text[: 4 * _LONGEST_FIELD]  # bounds the work for a field of megabytes
+    plain = _UNPRINTABLE.sub("", _ANSI.sub("", head))
+    if len(plain) > _LONGEST_FIELD or len(text) > len(head):
+        return plain[: _LONGEST_FIELD - 1] + "…"
+    return plain
+
+
+def _loggable(value: Any) -> Any:
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else clean(str(value))
+    return clean(value if isinstance(value, str) else str(value))
+
+
+class Log:
+    """Where log lines go. ``dropped``: how many could not be written (a full disk, a reader that is gone)."""
+
+    def __init__(self, clock: Clock, *, fd: int = _STDERR, json: bool = True, colour: bool = False) -> None:
+        self._clock = clock
+        self._fd = fd
+        self._file: str | None = None
+        self._json = json
+        self._colour = colour
+        self._lowest = _LEVELS["info"]
+        self.dropped = 0
+
+    @classmethod
+    def from_config(cls, config: LogConfig, clock: Clock, environ: Mapping[str, str]) -> Log:
+        """The log that ``[log]`` describes. Raises OSError if its file cannot be opened."""
+        fd = _open(config.file) if config.file else _STDERR
+        terminal = os.isatty(fd)
+        text = config.format == "text" or (config.format == "auto" and terminal)
+        plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+        log = cls(clock, fd=fd, json=not text, colour=text and terminal and not plain)
+        log._file = config.file
+        log._lowest = _LEVELS[config.level]
+        return log
+
+    def request(self, fields: Mapping[str, Any]) -> None:
+        """One finished request. A status of 500 or more is an error, any other is information."""
+        status = fields.get("status")
+        level: Level = "error" if isinstance(status, int) and status >= 500 else "info"
+        self._write(level, "request", fields)
+
+    def event(self, level: Level, event: str, **fields: Any) -> None:
+        """Anything else worth a line: ``event`` is a short fixed name, the fields are the particulars."""
+        self._write(level, event, fields)
+
+    def reopen(self) -> None:
+        """Open the file again under its name (it was rotated). Raises OSError, and then goes on with the old one."""
+        if self._file is not None:
+            fd = _open(self._file)
+            os.close(self._fd)
+            self._fd = fd
+
+    def close(self) -> None:
+        """Close the file, if there is one of ours."""
+        if self._file is not None:
+            self._file = None
+            os.close(self._fd)
+            self._fd = _STDERR
+
+    def _write(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
+        if _LEVELS[level] < self._lowest:
+            return
+        now = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC)
+        cleaned = {key: _loggable(value) for key, value in fields.items() if value is not None}
+        if self._json:
+            head = {"time": now.isoformat(timespec="milliseconds"), "level": level, "event": event}
+            line = orjson.dumps(head | cleaned | head) + b"\n"  # twice: it comes first, and no field replaces it
+        else:
+            line = (self._text(now, level, event, cleaned) + "\n").encode()
+        self._put(line)
+
+    def _text(self, now: datetime, level: Level, event: str, fields: dict[str, Any]) -> str:
+        head = [str(fields.pop(key)) for key in _HEADLINE if key in fields] if event == "request" else [level, event]
+        rest = " ".join(f"{key}={value}" for key, value in fields.items())
+        headline = " ".join(head) or event
+        if not self._colour:
+            return f"{now:%H:%M:%S} {headline}  {rest}".rstrip()
+        refused = level == "info" and headline.startswith("4")
+        shade = _COLOURS["warning" if refused else level]
+        return f"{_DIM}{now:%H:%M:%S}{_RESET} {shade}{headline}{_RESET}  {_DIM}{rest}{_RESET}"
+
+    def _put(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except OSError:  # full disk, closed pipe, a terminal that is stuck: the request matters more than its line
+            self.dropped += 1
+
+
+def _open(path: str) -> int:
+    """Append-only, for the owner and the group alone."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
