@@ -1,0 +1,39 @@
+"""How a request ended, and how well its usage is known: the one value that a settlement takes.
+
+The table is LEDGER.md's "What is charged". ``Source`` says where the numbers come from; ``reason`` says why it ended.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Source = Literal["upstream", "local", "suspect", "abort", "ambiguous", "partial", "recovered", "none"]
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """What a request came to. Tokens are what was really used; the ledger charges ``min(actual, reserved)``.
+
+    ``released``: provably nothing was sent or billed (tokens are 0). ``whole_hold``: charge all that is reserved
+    (an answer above the size limit, a bound that was hit), whatever ``output_tokens`` says.
+    """
+
+    reason: str  # finished, length, client_left, upstream_*, server_shutdown, ledger_unavailable, ... : a log field
+    source: Source
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    released: bool = False
+    whole_input: bool = False
+    whole_output: bool = False
+    upstream: str = ""  # who served it, for the record
+    ttft_ms: int | None = None
+    duration_ms: int = 0
+    events: int = 0
+
+
+def released(reason: str, *, upstream: str = "", duration_ms: int = 0) -> Ending:
+    """Nothing was sent or billed: the hold is given back whole."""
+    return Ending(reason=reason, source="none", released=True, upstream=upstream, duration_ms=duration_ms)
