@@ -1,0 +1,95 @@
+"""Our names into an upstream's bytes: public model id and ``request_id``, without re-encoding every event.
+
+The members before ``"choices":`` are the same in every chunk of a stream. They are rewritten once; an event that starts
+with the same bytes keeps all its other bytes. Whatever is not of that shape is rebuilt member by member, each value the
+bytes it came in. Withheld on the way: an upstream's own ``request_id``, ``"error": null`` (it costs users of the
+Vercel AI SDK all text) and ``usage``, which is sent once, alone, and only if asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+_CHOICES = b'"choices":'
+_NULL_USAGE = b',"usage":null}'
+
+
+def members_of(payload: bytes) -> dict[str, Raw]:
+    """The top-level members of a JSON object, each value as its bytes."""
+    return _members.decode(payload)
+
+
+class Splicer:
+    """Rewrites one stream's events. ``model`` is the public id; ``request_id`` goes into the first event."""
+
+    def __init__(self, model: str, request_id: str, created: int = 0) -> None:
+        self._model = Raw(_encode(model))
+        self._request_id = Raw(_encode(request_id))
+        self._created = Raw(b"%d" % created)
+        self._first = True
+        self._seen = b""  # the upstream's head that is known
+        self._head = b""  # what is sent for it, "data: " included
+        self.identity: dict[str, Raw] = {}  # id and created of the stream, for chunks of our own
+
+    def event(self, payload: bytes, *, drop_usage: bool) -> bytes:
+        """The framed event for ``payload``. ``drop_usage``: it holds a usage object that is withheld or sent apart."""
+        if payload.endswith(_NULL_USAGE):
+            payload = payload[: -len(_NULL_USAGE)] + b"}"
+        seen = self._seen
+        if seen and not drop_usage and payload.startswith(seen):
+            return b"%b%b\n\n" % (self._head, payload[len(seen) :])
+        return self._rebuild(payload, drop_usage)
+
+    def _rebuild(self, payload: bytes, drop_usage: bool) -> bytes:
+        members = self._ours(members_of(payload))
+        if drop_usage:
+            members.pop("usage", None)
+        if self._first:
+            self._first = False
+            self.identity = {name: members[name] for name in ("id", "created", "system_fingerprint") if name in members}
+            members["request_id"] = self._request_id
+        self._learn(payload)
+        return b"data: %b\n\n" % _encode(members)
+
+    def _ours(self, members: dict[str, Raw]) -> dict[str, Raw]:
+        members["model"] = self._model
+        members.pop("request_id", None)
+        for name in ("error", "usage"):
+            if bytes(members.get(name, b"")) == b"null":
+                del members[name]
+        return members
+
+    def _learn(self, payload: bytes) -> None:
+        """Remember the head of this event if everything that we rewrite stands in it."""
+        at = payload.find(_CHOICES)
+        if at <= 1:
+            return
+        seen = payload[:at]
+        try:
+            head = members_of(seen + b'"choices":0}')
+        except msgspec.DecodeError:
+            return  # this "choices" is not the top level's
+        whole = members_of(payload)
+        found = head.pop("choices", None)  # None: the key only ends in it
+        if found is not None and "model" in head and not ({"request_id", "error"} & (whole.keys() - head.keys())):
+            self._seen = seen
+            self._head = b"data: " + _encode(self._ours(head))[:-1] + b","
+
+    def own(self, choices: bytes, extra: Mapping[str, Raw] | None = None) -> bytes:
+        """A chunk of our own, framed, with this stream's identity. ``choices`` is JSON."""
+        members: dict[str, Raw] = {
+            "id": self.identity.get("id", Raw(b'"chatcmpl-%b"' % bytes(self._request_id)[1:-1])),
+            "object": Raw(b'"chat.completion.chunk"'),
+            "created": self.identity.get("created", self._created),
+            "model": self._model,
+            "choices": Raw(choices),
+        }
+        if "request_id" not in members and self._first:
+            members["request_id"] = self._request_id
+        members.update(extra or {})
+        return b"data: %b\n\n" % _encode(members)
