@@ -1,0 +1,47 @@
+"""The SSE response: sse-starlette's headers and place in the application, our own way of sending.
+
+``EventSourceResponse`` frames, locks, logs and opens a cancel scope per event (18-28 µs each, measured) and pings with
+comments, which several clients cannot read. The relay writes ready-framed bytes to a sink instead, and its own
+keep-alives; what is kept is the class, its media type, and its headers. Its shutdown hook knows uvicorn only: streams
+are drained by the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from streamrouter.relay.sink import Headers, Sink, sink_of
+
+
+class _Nothing:
+    """The content that the base class wants: none, the relay writes by itself."""
+
+    def __aiter__(self) -> _Nothing:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
+class RelayResponse(EventSourceResponse):
+    """A stream's response. ``run(sink)`` is awaited with the client's sink and returns when the stream is over."""
+
+    def __init__(self, run: Callable[[Sink], Awaitable[None]], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(_Nothing(), headers=headers, ping=0)
+        self._run = run
+        self.started = False
+
+    def start(self, sink: Sink, extra: Headers) -> None:
+        """Commit status 200 with the response's headers and ``extra``."""
+        self.started = True
+        sink.start(self.status_code, [*self.raw_headers, *extra])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sink = sink_of(scope, receive, send)
+        try:
+            await self._run(sink)
+        finally:
+            await sink.close()

@@ -1,0 +1,145 @@
+"""The real upstream: an OpenAI-compatible endpoint behind aiohttp, with the session settings that faults taught us.
+
+No environment proxies, no redirects, no cookies, no decompression (``Accept-Encoding: identity``), no limit on
+connections, no line iterator. Deadlines are the caller's (one scope from the request to the first event): aiohttp's
+``sock_read`` never fires on headers that trickle. Exceptions become ``Upstreamed`` here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+
+from streamrouter.config.schema import UpstreamConfig
+from streamrouter.errors import Upstreamed
+from streamrouter.upstream.exchange import Target
+from streamrouter.upstream.push import PushConnector, PushHandler, cut_short, reused, take_over
+
+_KEEPALIVE_S = 15.0  # shorter than the pools of common servers and balancers: fewer stale connections
+
+
+class HttpExchange:
+    """One answered request (see ``exchange.Exchange``)."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._handler: PushHandler | None = None
+        self._target: Target | None = None
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers  # case-insensitive
+
+    def push(self, target: Target) -> None:
+        self._target = target
+        arrived, self._handler = take_over(self._response, target)
+        if arrived:
+            target.feed(arrived)
+            target.flush()
+        if self._handler is None:
+            target.ended(None if self._response.content.exception() is None else cut_short())
+
+    async def read(self, most: int) -> tuple[bytes, bool]:
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while size <= most:
+                piece = await self._response.content.readany()
+                if not piece:
+                    return b"".join(pieces), True
+                pieces.append(piece)
+                size += len(piece)
+        except (aiohttp.ClientError, OSError) as error:
+            raise cut_short() from error
+        return b"".join(pieces)[:most], False
+
+    def _connection(self) -> PushHandler | None:
+        """The connection while it is this answer's: once the body is whole, another request may have it."""
+        handler = self._handler
+        return handler if handler is not None and handler.target is self._target else None
+
+    def pause(self) -> None:
+        handler = self._connection()
+        if handler is not None and handler.transport is not None:
+            handler.transport.pause_reading()
+
+    def resume(self) -> None:
+        handler = self._connection()
+        if handler is not None and handler.transport is not None:
+            handler.transport.resume_reading()
+
+    def close(self) -> None:
+        handler = self._connection()
+        if handler is not None:
+            handler.target = None
+        self._response.close()
+
+
+class HttpTransport:
+    """One configured endpoint. Made on the loop that it is used on; ``config`` is resolved (presets applied)."""
+
+    def __init__(self, config: UpstreamConfig) -> None:
+        self._url = config.base_url.rstrip("/") + "/chat/completions"
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **config.headers}
+        if config.api_key:
+            self._headers.setdefault("Authorization", f"Bearer {config.api_key}")
+        self._connect_s = config.connect_s
+        self._session = self._make_session(keepalive=True)
+        self._fresh: aiohttp.ClientSession | None = None
+
+    def _make_session(self, *, keepalive: bool) -> aiohttp.ClientSession:
+        options = {"keepalive_timeout": _KEEPALIVE_S} if keepalive else {"force_close": True}
+        return aiohttp.ClientSession(
+            connector=PushConnector(limit=0, ttl_dns_cache=30, **options),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_s, connect=self._connect_s),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=("User-Agent",),
+            raise_for_status=False,
+        )
+
+    async def send(self, body: bytes, headers: Mapping[str, str], *, stream: bool) -> HttpExchange:
+        try:
+            return await self._post(self._session, body, headers)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError) or not reused.get():
+                raise verdict(error) from error
+        # F51: the pooled connection was stale. One retry, before any response byte, on a connection made for it.
+        if self._fresh is None:
+            self._fresh = self._make_session(keepalive=False)
+        try:
+            return await self._post(self._fresh, body, headers)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise verdict(error) from error
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes, headers: Mapping[str, str]) -> HttpExchange:
+        reused.set(False)
+        try:
+            response = await session.post(
+                self._url, data=body, headers={**self._headers, **headers}, allow_redirects=False
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            raise
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise verdict(error) from error
+        return HttpExchange(response)
+
+    async def close(self) -> None:
+        await self._session.close()
+        if self._fresh is not None:
+            await self._fresh.close()
+
+
+def verdict(error: BaseException) -> Upstreamed:
+    """What a failed request means. A refusal to connect is provably unbilled; a silent drop after sending is not."""
+    if isinstance(error, aiohttp.ServerTimeoutError | asyncio.TimeoutError):
+        return Upstreamed("upstream_timeout", "The upstream could not be reached in time. Retry.")
+    if isinstance(error, aiohttp.ClientConnectorError | ssl.SSLError | aiohttp.InvalidURL):
+        return Upstreamed("upstream_unreachable", "The upstream cannot be reached. Retry later.")
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | ValueError):
+        return Upstreamed("upstream_invalid_response", "The upstream's answer is not valid HTTP.", ambiguous=True)
+    return Upstreamed(
+        "upstream_disconnected", "The upstream closed the connection before it answered. Retry.", ambiguous=True
+    )

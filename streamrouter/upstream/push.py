@@ -1,0 +1,112 @@
+"""aiohttp, pushed: an answer's bytes are handed on in the read callback, no task wakes per read.
+
+aiohttp's parser feeds a ``StreamReader``; once the headers are here, the reader's class becomes ``PushReader``, whose
+``feed_data`` goes to the protocol's ``Target``. ``PushHandler`` tells the target when one socket read is through, so
+a burst of a hundred events is one write to the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from contextvars import ContextVar
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.streams import EmptyStreamReader, StreamReader
+from aiohttp.tracing import Trace
+
+from streamrouter.errors import Upstreamed
+from streamrouter.upstream.exchange import Target
+
+reused: ContextVar[bool] = ContextVar("reused", default=False)  # did this task's request get a pooled connection?
+
+
+class PushHandler(ResponseHandler):
+    """One upstream connection; ``target`` is where the current answer goes, once somebody asked for it."""
+
+    __slots__ = ("served", "target")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.target: Target | None = None
+        self.served = 0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.target is not None:
+            self.target.flush()
+
+
+class PushReader(StreamReader):
+    """A body that is handed on instead of kept. No slots of its own: an instance changes its class to this one."""
+
+    __slots__ = ()
+
+    def feed_data(self, data: bytes, size: int = 0) -> bool:
+        self.total_bytes += len(data)
+        target = self._protocol.target  # type: ignore[attr-defined]
+        if target is not None and data:
+            target.feed(data)
+        return False
+
+    def feed_eof(self) -> None:
+        target, self._protocol.target = self._protocol.target, None  # type: ignore[attr-defined]
+        if target is not None:
+            target.flush()  # before the connection goes back to the pool: feed_eof() undoes a pause that this asks for
+        super().feed_eof()
+        if target is not None:
+            target.ended(None)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = aiohttp.ClientError()) -> None:  # noqa: B008
+        target, self._protocol.target = self._protocol.target, None  # type: ignore[attr-defined]
+        super().set_exception(exc, exc_cause)
+        if target is not None:
+            target.flush()
+            target.ended(cut_short())
+
+
+def cut_short() -> Upstreamed:
+    """The body ended before its framing said so (RST, early FIN). The text names nothing: aiohttp's holds URLs."""
+    return Upstreamed(
+        "upstream_disconnected",
+        "The upstream closed the connection in the middle of its answer. Retry.",
+        ambiguous=True,
+    )
+
+
+class PushConnector(aiohttp.TCPConnector):
+    """Makes ``PushHandler`` connections and notes in ``reused`` whether a request got a pooled one."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self._factory = functools.partial(PushHandler, loop=self._loop)  # type: ignore[assignment]
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        handler = connection.protocol
+        if isinstance(handler, PushHandler):
+            reused.set(handler.served > 0)
+            handler.served += 1
+        return connection
+
+
+def take_over(response: aiohttp.ClientResponse, target: Target) -> tuple[bytes, PushHandler | None]:
+    """From now on ``response``'s body goes to ``target``. Returns what is here already, and the connection.
+
+    The connection is None if the body is over (or empty): it may be another request's by now.
+    """
+    reader = response.content
+    if isinstance(reader, EmptyStreamReader):
+        return b"", None
+    arrived = reader.read_nowait(-1) if reader.exception() is None else b""
+    if reader.exception() is not None or reader.is_eof():
+        return arrived, None
+    handler = reader._protocol
+    if not isinstance(handler, PushHandler):  # a connector that is not ours: cannot be pushed
+        raise TypeError("the upstream session needs a PushConnector")
+    handler.target = target
+    reader.__class__ = PushReader
+    return arrived, handler
