@@ -1,0 +1,343 @@
+"""The administration verbs, as one table: the command line, the control socket and the console all go through it.
+
+A verb is a strict Struct of arguments (unknown fields are refused: nothing can be assigned by accident) and an async
+function of the desk (ledger, config) and those arguments. What it returns is plain JSON: amounts are decimal strings,
+integers that a double cannot hold are strings. A secret is in the result of ``key.create`` and ``key.rotate`` and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from streamrouter.config.schema import Config, SurfaceConfig
+from streamrouter.errors import LedgerError, Refusal, StreamrouterError
+from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.records import Account, EntryKind, Key
+from streamrouter.policy.money import nano_to_usd, usd_to_nano
+from streamrouter.policy.topups import terms_of
+
+StopStreams = Callable[[str], int]  # stops the streams of a key (by its id) and says how many
+_EXACT_IN_A_DOUBLE = 2**53
+Cap = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # as in the configuration: what every reader of JSON holds
+Rate = Annotated[int, Meta(ge=1, le=60_000_000)]
+Concurrency = Annotated[int, Meta(ge=1, le=1_000_000)]
+Text = Annotated[str, Meta(min_length=1, max_length=256)]
+Models = Annotated[list[Text], Meta(max_length=1000)]
+Ref = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class AdminError(StreamrouterError):
+    """A verb that was not carried out: ``code`` for programs (``docs/cli.md``), ``message`` for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Desk(Struct, frozen=True):
+    """What the verbs work on. ``stop_streams`` is None where nothing is being served (the command line alone)."""
+
+    ledger: Ledger
+    config: Config
+    stop_streams: StopStreams | None = None
+
+
+class _Args(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments refuse what they do not know; a verb about everything has none."""
+
+
+class UserName(_Args, frozen=True):
+    """A verb about one account, by name."""
+
+    user: Text
+
+
+class UserCaps(_Args, frozen=True):
+    """``user.create`` and ``user.set``: a cap left out keeps its default or its value; null is "no cap"."""
+
+    user: Text
+    input_per_request: Cap | UnsetType | None = UNSET
+    output_per_request: Cap | UnsetType | None = UNSET
+    daily_input: Cap | UnsetType | None = UNSET
+    daily_output: Cap | UnsetType | None = UNSET
+    requests_per_minute: Rate | UnsetType | None = UNSET
+    models: Models | UnsetType | None = UNSET
+    unlimited: bool | UnsetType = UNSET
+
+
+class KeyCreate(_Args, frozen=True):
+    """``key.create``: ``models`` narrows the account's list; ``concurrency`` left out is the surface's own."""
+
+    user: Text
+    surface: Text | None = None
+    models: Models | None = None
+    concurrency: Concurrency | UnsetType | None = UNSET
+
+
+class KeyId(_Args, frozen=True):
+    """A verb about one key, by its id."""
+
+    id: Text
+
+
+class KeyRevoke(_Args, frozen=True):
+    """``key.revoke``: ``now`` also stops the streams that the key has open."""
+
+    id: Text
+    now: bool = False
+
+
+class TopUp(_Args, frozen=True):
+    """``topup``: ``amount`` in USD as a decimal string; ``ref`` makes it happen once however often it is sent."""
+
+    user: Text
+    amount: Text
+    ref: Ref | None = None
+
+
+_CAPS = UserCaps.__struct_fields__[1:]
+
+
+async def perform(desk: Desk, verb: str, args: object) -> Any:
+    """Carries out ``verb`` with ``args`` (a decoded JSON object) → a JSON-able result. Raises AdminError only."""
+    entry = VERBS.get(verb)
+    if entry is None:
+        raise AdminError("unknown_verb", f"there is no verb {verb[:64]!r}{_nearest(verb, VERBS)}")
+    try:
+        decoded = msgspec.convert(args, entry.args)
+    except msgspec.ValidationError as error:
+        raise AdminError("invalid_arguments", f"{verb}: {error}") from None
+    try:
+        return await entry.run(desk, decoded)
+    except Refusal as error:
+        raise AdminError(error.code, error.message) from error
+    except LedgerError as error:
+        raise AdminError("ledger_unavailable", str(error)) from error
+    except LookupError as error:
+        if isinstance(error, (KeyError, IndexError)):  # a fault of ours, not a name that is unknown
+            raise
+        raise AdminError("not_found", str(error)) from error
+    except ValueError as error:
+        raise AdminError("invalid_value", str(error)) from error
+
+
+async def _user_create(desk: Desk, args: UserCaps) -> dict[str, Any]:
+    caps = {cap: getattr(desk.config.defaults, cap) for cap in _CAPS} | _caps(desk.config, args)
+    return _account(await desk.ledger.create_account(args.user, caps))
+
+
+async def _user_list(desk: Desk, args: _Args) -> list[dict[str, Any]]:
+    return [_account(account) for account in await desk.ledger.accounts()]
+
+
+async def _user_set(desk: Desk, args: UserCaps) -> dict[str, Any]:
+    caps = _caps(desk.config, args)
+    if not caps:
+        raise ValueError("nothing to set: name at least one cap")
+    return _account(await desk.ledger.set_account(args.user, caps))
+
+
+async def _user_disable(desk: Desk, args: UserName) -> dict[str, Any]:
+    return _account(await desk.ledger.set_account_status(args.user, "disabled"))
+
+
+async def _user_enable(desk: Desk, args: UserName) -> dict[str, Any]:
+    return _account(await desk.ledger.set_account_status(args.user, "active"))
+
+
+async def _key_create(desk: Desk, args: KeyCreate) -> dict[str, Any]:
+    account = await _find(desk.ledger, args.user)
+    surface = _surface(desk.config, args.surface)
+    _check_models(desk.config, args.models)
+    concurrency = surface.concurrency if args.concurrency is UNSET else args.concurrency
+    key, secret = await desk.ledger.create_key(account.name, surface.name, surface.key_prefix, args.models, concurrency)
+    return {**_key(key, account.name), "key": secret, "warnings": _key_warnings(account, args.models)}
+
+
+async def _key_list(desk: Desk, args: UserName) -> list[dict[str, Any]]:
+    account = await _find(desk.ledger, args.user)
+    return [_key(key, account.name) for key in await desk.ledger.keys(account.id)]
+
+
+async def _key_revoke(desk: Desk, args: KeyRevoke) -> dict[str, Any]:
+    user, _ = await _find_key(desk.ledger, args.id)
+    key = await desk.ledger.revoke_key(args.id)
+    stopped = desk.stop_streams(key.id) if args.now and desk.stop_streams is not None else 0
+    return {**_key(key, user), "streams_stopped": stopped}
+
+
+async def _key_rotate(desk: Desk, args: KeyId) -> dict[str, Any]:
+    user, old = await _find_key(desk.ledger, args.id)
+    surface = _surface(desk.config, old.surface)
+    key, secret = await desk.ledger.rotate_key(args.id, surface.key_prefix)
+    return {**_key(key, user), "key": secret}
+
+
+async def _topup(desk: Desk, args: TopUp) -> dict[str, Any]:
+    if args.ref is not None and not (args.ref.isascii() and args.ref.isprintable()):
+        raise ValueError("a ref is 1 to 255 printable ASCII characters")
+    account = await _find(desk.ledger, args.user)
+    surfaces = {key.surface for key in await desk.ledger.keys(account.name) if key.status == "active"}
+    bill = terms_of(desk.config.surface, surfaces).bill(usd_to_nano(args.amount))
+    entries: list[tuple[EntryKind, int]] = [("payment", bill.payment)]
+    if bill.fee:
+        entries.append(("fee", -bill.fee))
+    done = await desk.ledger.credit(account.name, entries, args.ref)
+    paid = sum(entry.amount for entry in done.entries if entry.kind == "payment")
+    credited = sum(entry.amount for entry in done.entries)
+    return {
+        "user": account.name,
+        "paid_usd": nano_to_usd(paid),
+        "fee_usd": nano_to_usd(paid - credited),
+        "credited_usd": nano_to_usd(credited),
+        "balance_usd": nano_to_usd(done.account.credited - done.account.spent),
+        "ref": args.ref,
+        "repeated": done.repeated,
+    }
+
+
+async def _usage(desk: Desk, args: UserName) -> dict[str, Any]:
+    usage = await desk.ledger.usage(args.user)
+    return {
+        "user": usage.account,
+        "day": usage.day,
+        "input": {name: _number(value) for name, value in usage.input.items()},
+        "output": {name: _number(value) for name, value in usage.output.items()},
+        "balance_usd": nano_to_usd(usage.credited - usage.spent),
+        "spent_usd": nano_to_usd(usage.spent),
+        "reserved_usd": nano_to_usd(usage.reserved_usd),
+        "in_flight": usage.in_flight,
+        "unlimited": usage.unlimited,
+    }
+
+
+async def _status(desk: Desk, args: _Args) -> dict[str, Any]:
+    return {"pid": os.getpid(), "health": desk.ledger.health(), "queue_length": desk.ledger.queue_length}
+
+
+class Verb(Struct, frozen=True):
+    """One row of the table: the arguments it takes and what carries it out."""
+
+    args: type[_Args]
+    run: Callable[[Desk, Any], Awaitable[Any]]
+
+
+VERBS: dict[str, Verb] = {
+    "user.create": Verb(UserCaps, _user_create),
+    "user.list": Verb(_Args, _user_list),
+    "user.set": Verb(UserCaps, _user_set),
+    "user.disable": Verb(UserName, _user_disable),
+    "user.enable": Verb(UserName, _user_enable),
+    "key.create": Verb(KeyCreate, _key_create),
+    "key.list": Verb(UserName, _key_list),
+    "key.revoke": Verb(KeyRevoke, _key_revoke),
+    "key.rotate": Verb(KeyId, _key_rotate),
+    "topup": Verb(TopUp, _topup),
+    "usage": Verb(UserName, _usage),
+    "status": Verb(_Args, _status),
+}
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "user": account.name,
+        "status": account.status,
+        **{cap: _number(getattr(account, cap)) for cap in _CAPS},
+        "balance_usd": nano_to_usd(account.credited - account.spent),
+        "spent_usd": nano_to_usd(account.spent),
+        "reserved_usd": nano_to_usd(account.reserved),
+        "created": _when(account.created_ns),
+    }
+
+
+def _key(key: Key, user: str) -> dict[str, Any]:
+    """A key as it may be shown: never its hash, never its secret."""
+    return {
+        "id": key.id,
+        "user": user,
+        "display": key.display,
+        "surface": key.surface,
+        "models": key.models,
+        "concurrency": key.concurrency,
+        "status": key.status,
+        "in_flight": key.in_flight,
+        "created": _when(key.created_ns),
+        "revoked": None if key.revoked_ns is None else _when(key.revoked_ns),
+        "replaces": key.replaces,
+    }
+
+
+def _number(value: Any) -> Any:
+    """A JSON reader that keeps numbers as doubles would round what is above 2^53: that leaves as a string."""
+    return str(value) if isinstance(value, int) and abs(value) > _EXACT_IN_A_DOUBLE else value
+
+
+def _when(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _caps(config: Config, args: UserCaps) -> dict[str, Any]:
+    """The caps that were named, checked against the configuration."""
+    caps = {cap: value for cap in _CAPS if (value := getattr(args, cap)) is not UNSET}
+    _check_models(config, caps.get("models"))
+    return caps
+
+
+def _check_models(config: Config, models: list[str] | None) -> None:
+    """A typo in an allow-list would refuse requests without a word: an id must be one of the configured models.
+
+    Ids that end in ``:free`` pass, because an upstream may offer such models under any name (docs/dialects.md).
+    """
+    for model in models or ():
+        if model not in config.models and not model.endswith(":free"):
+            raise ValueError(f"the configuration has no model {model!r}{_nearest(model, config.models)}")
+
+
+def _surface(config: Config, name: str | None) -> SurfaceConfig:
+    if name is None:
+        return config.surface[0]
+    by_name = {surface.name: surface for surface in config.surface}
+    if name not in by_name:
+        raise ValueError(f"the configuration has no surface {name!r}{_nearest(name, by_name)}")
+    return by_name[name]
+
+
+def _key_warnings(account: Account, models: list[str] | None) -> list[str]:
+    """What is allowed, and may still surprise whoever uses the key."""
+    warnings = []
+    if account.status == "disabled":
+        warnings.append(f"{account.name} is disabled: the key works after `streamrouter user enable {account.name}`")
+    if account.models is not None and (outside := [model for model in models or () if model not in account.models]):
+        warnings.append(f"{account.name} may not use {', '.join(outside)}: a key only narrows its user's list")
+    return warnings
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known)[:20]) or 'none'}"
+
+
+async def _find(ledger: Ledger, name: str) -> Account:
+    for account in await ledger.accounts():
+        if name in (account.name, account.id):
+            return account
+    raise LookupError(f"there is no user {name!r}; `streamrouter user list` shows them")
+
+
+async def _find_key(ledger: Ledger, key_id: str) -> tuple[str, Key]:
+    """The name of the user that the key belongs to, and the key."""
+    names = {account.id: account.name for account in await ledger.accounts()}
+    for key in await ledger.keys():
+        if key.id == key_id:
+            return names[key.account_id], key
+    raise LookupError(f"there is no key {key_id!r}; `streamrouter key list NAME` shows a user's keys")

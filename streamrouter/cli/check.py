@@ -1,0 +1,99 @@
+"""``streamrouter check``: what the configuration would do, or every fault of it with its line."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from streamrouter.cli.options import Options, common
+from streamrouter.cli.output import write_json, write_table, write_warnings
+from streamrouter.cli.reach import expected_faults, load_config
+from streamrouter.config.load import Loaded
+from streamrouter.config.schema import SurfaceConfig, UpstreamConfig
+from streamrouter.policy.catalog import Catalog, Model
+
+_ROUTES = ("POST {}/chat/completions", "GET {}/models", "GET {}/models/ID", "GET {}/usage")
+_NUMBERS = (
+    "context",
+    "max_output",
+    "usd_per_million_input",
+    "usd_per_million_output",
+    "usd_per_million_cache_read",
+)
+
+
+@click.command()
+@common
+def check(options: Options) -> None:
+    """Say what the configuration would do, without doing it; list its faults and exit 1 if it cannot be used."""
+    with expected_faults(options):
+        loaded = load_config(options)
+    plan = plan_of(loaded)
+    if options.as_json:
+        write_json(plan)
+        return
+    click.echo(f"configuration  {plan['source']}")
+    click.echo(f"listen         {plan['listen']}")
+    click.echo(f"ledger         {plan['ledger']['path']}{'' if plan['ledger']['exists'] else ' (will be created)'}")
+    for title, rows in (("surface", plan["surfaces"]), ("upstream", plan["upstreams"]), ("model", plan["models"])):
+        click.echo("")
+        if rows:
+            write_table([title, *list(rows[0])[1:]], [list(row.values()) for row in rows], right=_NUMBERS)
+        else:
+            click.echo(f"no {title}s")
+    write_warnings(plan["warnings"])
+    click.echo("\nThe configuration is good.")
+
+
+def plan_of(loaded: Loaded) -> dict[str, Any]:
+    """What ``loaded`` would do, as JSON; of keys and headers only that they are there."""
+    config = loaded.config
+    return {
+        "ok": True,
+        "source": loaded.source,
+        "listen": _address(config.server.host, config.server.port),
+        "ledger": {"path": config.ledger.path, "exists": os.path.exists(config.ledger.path)},
+        "surfaces": [_surface(surface) for surface in config.surface],
+        "upstreams": [_upstream(name, upstream) for name, upstream in config.upstreams.items()],
+        "models": [_model(model) for model in Catalog(config).models.values()],
+        "warnings": loaded.warnings,
+    }
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _surface(surface: SurfaceConfig) -> dict[str, Any]:
+    return {
+        "name": surface.name,
+        "host": surface.host,
+        "routes": [route.format(surface.base_path) for route in _ROUTES],
+        "key_prefix": surface.key_prefix,
+        "auth": surface.auth,
+        "billing": surface.billing,
+    }
+
+
+def _upstream(name: str, upstream: UpstreamConfig) -> dict[str, Any]:
+    return {
+        "name": name,
+        "base_url": upstream.base_url,  # holds no user and no query: config/rules.py refuses such addresses
+        "api_key": "set" if upstream.api_key else None,
+        "headers": list(upstream.headers),
+    }
+
+
+def _model(model: Model) -> dict[str, Any]:
+    input_usd, output_usd, cache_read_usd = model.price_text
+    return {
+        "id": model.id,
+        "targets": [f"{target.upstream}/{target.model}" for target in model.targets],
+        "context": model.context_length,
+        "max_output": model.max_output_tokens,
+        "usd_per_million_input": input_usd,
+        "usd_per_million_output": output_usd,
+        "usd_per_million_cache_read": cache_read_usd,
+    }

@@ -1,0 +1,29 @@
+"""The root of the command line. ``--help`` imports click and nothing else: each command's module waits for its use."""
+
+from __future__ import annotations
+
+from streamrouter.cli.lazy import LazyGroup
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  refused or at fault: an unknown name, a value out of range, a wrong configuration
+  2  wrong usage of the command line
+  3  the ledger cannot be reached: the server does not answer, another process holds it, or its file is unusable
+With --json, a result is one JSON line on stdout and an error is {"error": {"code", "message"}} on stderr."""
+
+cli = LazyGroup(
+    name="streamrouter",
+    help="A streaming, OpenAI-compatible LLM proxy with exact caps and balances.",
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    commands_at={
+        "serve": ("streamrouter.cli.serve:serve", "Start the proxy."),
+        "user": ("streamrouter.cli.user:user", "Accounts and their caps: create, list, set, disable, enable."),
+        "key": ("streamrouter.cli.key:key", "API keys: create, list, revoke, rotate."),
+        "topup": ("streamrouter.cli.account:topup", "Add to a user's prepaid balance."),
+        "usage": ("streamrouter.cli.account:usage", "What a user has used today, and has left."),
+        "check": ("streamrouter.cli.check:check", "Say what the configuration would do, or what is wrong with it."),
+        "version": ("streamrouter.cli.version:version", "Say which version this is."),
+    },
+)

@@ -1,0 +1,55 @@
+"""What people see: tables on a terminal, aligned text on a pipe, one JSON line with --json."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+RICH = "streamrouter.cli.terminal"  # rich takes 100 ms to import: only a terminal pays for it
+
+
+def write_json(result: Any) -> None:
+    """One line on stdout."""
+    click.echo(json.dumps(result, ensure_ascii=False))
+
+
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+    """A table; the columns whose headings are in ``right`` are numbers and stand to the right."""
+    cells = [[shown(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        importlib.import_module(RICH).write_table(headings, cells, right)
+        return
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for row in [list(headings), *cells]:
+        columns = zip(row, headings, widths, strict=True)
+        line = "  ".join(c.rjust(width) if heading in right else c.ljust(width) for c, heading, width in columns)
+        click.echo(line.rstrip())
+
+
+def shown(value: Any) -> str:
+    """A value in a table: thousands are set apart, what is not there is a dash."""
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def cap(value: int | str | None) -> str:
+    """A cap in words; one above 2^53 comes as a string (admin.py)."""
+    return "none" if value is None else f"{int(value):,}"
+
+
+def write_warnings(warnings: Sequence[str]) -> None:
+    """On stderr, so that a result on stdout stays alone."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)

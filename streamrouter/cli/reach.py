@@ -1,0 +1,102 @@
+"""How a command reaches the ledger: through the server that has it open, or, if there is none, by opening the file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from streamrouter.admin import AdminError, Desk, perform
+from streamrouter.cli.options import Options, Refused, Unreachable
+from streamrouter.clock import SystemClock
+from streamrouter.config.load import Loaded, load
+from streamrouter.config.schema import Config
+from streamrouter.control import ControlFault, NotServing, call
+from streamrouter.errors import ConfigError, LedgerError
+from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.lock import holder
+
+_MAKES_A_LEDGER = "user.create"
+_LOCK_WAIT_S = 2.0
+_LOCK_RETRY_S = 0.05
+
+
+@contextlib.contextmanager
+def expected_faults(options: Options, *, ledger: type[Refused] = Unreachable) -> Iterator[None]:
+    """Turns what may go wrong into a failure with its exit code. Anything else is a fault of ours and stays one.
+
+    ``ledger``: what a ledger that cannot be opened is (a server that cannot start has exit code 1).
+    """
+    as_json = options.as_json
+    try:
+        yield
+    except ConfigError as error:
+        raise Refused("config_invalid", str(error), as_json=as_json, faults=str(error).splitlines()) from error
+    except AdminError as error:
+        kind = Unreachable if error.code in ("ledger_unavailable", "overloaded") else Refused
+        raise kind(error.code, error.message, as_json=as_json) from error
+    except ControlFault as error:
+        raise Unreachable("server_unreachable", str(error), as_json=as_json) from error
+    except LedgerError as error:
+        raise ledger("ledger_unavailable", str(error), as_json=as_json) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Refused("os_error", f"{where}{error.strerror or error}", as_json=as_json) from error
+
+
+def load_config(options: Options, **overrides: Any) -> Loaded:
+    """The configuration that the options, the environment and the file make together. Raises ConfigError."""
+    return load(options.config, os.environ, options.overrides() | overrides)
+
+
+def carry_out(options: Options, verb: str, args: dict[str, Any]) -> Any:
+    """The result of an administration verb (admin.py), wherever it is carried out. Raises Refused."""
+    with expected_faults(options):
+        named = options.ledger or os.environ.get("STREAMROUTER_LEDGER")
+        if named:  # a running server knows its own configuration: ours need not even be loadable here
+            with contextlib.suppress(NotServing):
+                return call(named, verb, args)
+        return _there_or_here(load_config(options).config, verb, args)
+
+
+def _there_or_here(config: Config, verb: str, args: dict[str, Any]) -> Any:
+    """Through the server, else in this process. Another command may have the lock for a moment, or a server that is
+    still starting: both are given a little time."""
+    path = config.ledger.path
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        with contextlib.suppress(NotServing):
+            return call(path, verb, args)
+        try:
+            return asyncio.run(_here(config, verb, args))
+        except LedgerError as error:
+            if not isinstance(error.__cause__, BlockingIOError):  # anything but the lock
+                raise
+            if time.monotonic() > deadline:
+                raise LedgerError(_held(path)) from error
+        time.sleep(_LOCK_RETRY_S)
+
+
+def _held(path: str) -> str:
+    by = holder(os.path.realpath(path))
+    pid = by.pid if by is not None and by.pid else "unknown"
+    return f"{path} is held by another process (pid {pid}), and no server of it answers; wait for it to end, or stop it"
+
+
+async def _here(config: Config, verb: str, args: dict[str, Any]) -> Any:
+    """In this process: it takes the ledger's lock, so a server that starts meanwhile is told our pid."""
+    path = config.ledger.path
+    if verb != _MAKES_A_LEDGER and not os.path.exists(path):
+        raise AdminError("not_found", f"there is no ledger {path}; `streamrouter user create NAME` makes one")
+    ledger = await Ledger.open(path, config=config.ledger, clock=SystemClock(), on_fatal=_stopped)
+    try:
+        return await perform(Desk(ledger, config), verb, args)
+    finally:
+        await ledger.close()
+
+
+def _stopped(why: str) -> None:
+    """A ledger that must stop refuses whatever still waits, with the reason: the verb ends by that."""

@@ -1,0 +1,282 @@
+"""The private control socket: how the command line works on the ledger of a running server, its only writer.
+
+One connection is one exchange: a JSON line ``{"verb": …, "args": {…}}`` in, a JSON line ``{"ok": …}`` or
+``{"error": {"code", "message"}}`` out. The socket is 0600 beside the ledger file, and where the system can say who is
+at the other end, only the server's own user and root are answered. Size and time are limited on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import socket
+import stat
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamrouter.admin import AdminError, Desk, StopStreams, perform
+from streamrouter.config.schema import Config
+from streamrouter.errors import LedgerError, StreamrouterError
+from streamrouter.ledger.ledger import Ledger
+
+_LONGEST_PATH = 100  # bytes; sockaddr_un holds 108 on Linux, 104 on BSD and macOS, the final zero included
+_REQUEST_BYTES = 1024 * 1024  # an allow-list of a thousand long ids fits
+_REPLY_BYTES = 64 * 1024 * 1024  # a list of a hundred thousand users fits
+_REQUEST_TIMEOUT_S = 5.0  # a whole line from someone on this machine
+_VERB_TIMEOUT_S = 30.0
+_CLOSE_TIMEOUT_S = 5.0
+_CONNECTIONS = 64  # administrators are few; more than this is a loop gone wrong
+
+
+class NotServing(StreamrouterError):
+    """Nothing listens on the ledger's control socket."""
+
+
+class ControlFault(StreamrouterError):
+    """Something listens and did not give a usable answer; the message says whether the verb may have been done."""
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line in."""
+
+    verb: str
+    args: dict[str, Any] = {}
+
+
+def socket_path(ledger: str) -> str:
+    """Where the server of ``ledger`` listens: ``<ledger>.sock``, or a private directory if that path is too long.
+
+    Raises LedgerError if the private directory is not ours alone.
+    """
+    beside = _beside(ledger)
+    if len(os.fsencode(beside)) <= _LONGEST_PATH:
+        return beside
+    directory = _runtime_directories(os.getuid())[0]
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    if not _private(directory, {os.getuid()}):
+        raise LedgerError(f"{directory} must be a directory of yours with mode 0700; remove it or set XDG_RUNTIME_DIR")
+    return str(directory / _hashed(beside))
+
+
+def call(ledger: str, verb: str, args: dict[str, Any]) -> Any:
+    """Has the server of ``ledger`` carry out ``verb`` (blocking) → its result.
+
+    Raises NotServing if none listens, AdminError for the verb's own refusal, ControlFault for anything in between.
+    """
+    with _connect(ledger) as connection:
+        connection.settimeout(_VERB_TIMEOUT_S + _REQUEST_TIMEOUT_S)
+        try:
+            connection.sendall(msgspec.json.encode({"verb": verb, "args": args}) + b"\n")
+            line = _read_line(connection)
+        except TimeoutError:
+            raise ControlFault("the server did not answer in time; look before you repeat: it may be done") from None
+        except OSError as error:
+            raise ControlFault(f"the connection to the server broke ({error.strerror}); it may be done") from None
+    try:
+        reply = msgspec.json.decode(line, type=dict[str, Any])
+        if "ok" in reply:
+            return reply["ok"]
+        raise AdminError(str(reply["error"]["code"]), str(reply["error"]["message"]))
+    except (msgspec.DecodeError, KeyError, TypeError):
+        raise ControlFault("the server closed without a usable answer; its log says why") from None
+
+
+class ControlServer:
+    """Listens for as long as the server runs. Start it after the ledger is open (its lock makes the path ours)."""
+
+    def __init__(
+        self,
+        path: str,
+        ledger: Ledger,
+        config_getter: Callable[[], Config],
+        stop_streams: StopStreams | None = None,
+        *,
+        request_timeout_s: float = _REQUEST_TIMEOUT_S,
+        verb_timeout_s: float = _VERB_TIMEOUT_S,
+    ) -> None:
+        """``path`` is a ``socket_path``; ``config_getter`` gives the configuration in force at each exchange."""
+        self.path = path
+        self._ledger = ledger
+        self._config = config_getter
+        self._stop_streams = stop_streams
+        self._request_timeout_s = request_timeout_s
+        self._verb_timeout_s = verb_timeout_s
+        self._server: asyncio.Server | None = None
+        self._exchanges: set[asyncio.Task[Any]] = set()
+        self._inode = 0
+
+    async def start(self) -> None:
+        """Takes the path (a stale socket is replaced) and listens. LedgerError if something else stands there."""
+        listener = _bind(self.path)
+        self._inode = os.lstat(self.path).st_ino
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_REQUEST_BYTES)
+
+    async def close(self) -> None:
+        """Stops listening, lets running verbs end (5 s), and removes the socket. A second call does nothing."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+        if self._exchanges:
+            _, late = await asyncio.wait(self._exchanges, timeout=_CLOSE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._exchanges.add(task)
+        try:
+            reply = await self._reply(reader, writer)
+            writer.write(msgspec.json.encode(reply) + b"\n")
+            with contextlib.suppress(OSError):  # gone, or too slow: what was asked for is done and in the audit
+                async with asyncio.timeout(self._request_timeout_s):
+                    await writer.drain()
+        finally:
+            self._exchanges.discard(task)
+            writer.close()
+
+    async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:
+        if len(self._exchanges) > _CONNECTIONS:
+            return _error("overloaded", f"more than {_CONNECTIONS} control connections at once; try again")
+        if not _trusted(writer.get_extra_info("socket")):
+            return _error("forbidden", "only the server's own user and root may administer it")
+        try:
+            async with asyncio.timeout(self._request_timeout_s):
+                request = msgspec.json.decode(await reader.readline(), type=Request)
+        except TimeoutError:
+            return _error("bad_request", f"no whole line within {self._request_timeout_s:g} s")
+        except OSError:
+            return _error("bad_request", "the connection broke")
+        except msgspec.DecodeError as error:
+            return _error("bad_request", f"not a request: {error}")
+        except ValueError:  # what StreamReader.readline makes of a line above its limit
+            return _error("bad_request", f"a request is one line of at most {_REQUEST_BYTES} bytes")
+        return await self._perform(request)
+
+    async def _perform(self, request: Request) -> dict[str, Any]:
+        desk = Desk(self._ledger, self._config(), self._stop_streams)
+        try:
+            async with asyncio.timeout(self._verb_timeout_s):
+                return {"ok": await perform(desk, request.verb, request.args)}
+        except AdminError as error:
+            return _error(error.code, error.message)
+        except TimeoutError:
+            return _error("ledger_unavailable", f"not done in {self._verb_timeout_s:g} s; look before you repeat")
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+def _bind(path: str) -> socket.socket:
+    """A socket at ``path``, 0600 before it listens: nobody can connect to it in between."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise LedgerError(f"{path} is in the way of the control socket and is no socket; move it away")
+            os.unlink(path)  # stale: the ledger's lock is ours, so no server that uses it is alive
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise LedgerError(f"cannot make the control socket {path}: {error.strerror}") from error
+    except LedgerError:
+        listener.close()
+        raise
+    return listener
+
+
+def _trusted(connection: Any) -> bool:
+    peer = peer_uid(connection.fileno())
+    return peer is None or peer in (0, os.getuid())
+
+
+def peer_uid(descriptor: int) -> int | None:
+    """The user at the other end of a Unix socket, or None where the system does not tell (there 0600 guards it)."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return None
+    # A duplicate: uvloop's sockets have no getsockopt of their own.
+    with socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM) as duplicate:
+        _pid, uid, _gid = struct.unpack("3i", duplicate.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    return int(uid)
+
+
+def _connect(ledger: str) -> socket.socket:
+    """A connection to whoever serves ``ledger``, at the first of its possible paths that answers."""
+    for path, owners in _possible_paths(ledger):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(_REQUEST_TIMEOUT_S)
+        try:
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            connection.close()
+            continue
+        except OSError as error:
+            connection.close()
+            raise ControlFault(f"cannot reach the server at {path}: {error.strerror or error}") from None
+        if (owner := peer_uid(connection.fileno())) is not None and owner not in owners:
+            connection.close()
+            raise ControlFault(f"{path} is held by another user (uid {owner}); it is told nothing")
+        return connection
+    raise NotServing(f"no server of {ledger} is listening")
+
+
+def _possible_paths(ledger: str) -> list[tuple[str, set[int]]]:
+    """Where the server may listen, and whose server it may be: ours, root's, or the ledger file's owner's.
+
+    The server's environment need not be ours (a service and a shell), so each directory it may have chosen is tried.
+    """
+    beside = _beside(ledger)
+    owners = {os.getuid(), 0}
+    with contextlib.suppress(OSError):
+        owners.add(os.stat(ledger).st_uid)
+    if len(os.fsencode(beside)) <= _LONGEST_PATH:
+        return [(beside, owners)]
+    directories = [directory for owner in sorted(owners) for directory in _runtime_directories(owner)]
+    return [(str(directory / _hashed(beside)), owners) for directory in directories if _private(directory, owners)]
+
+
+def _beside(ledger: str) -> str:
+    return os.path.realpath(ledger) + ".sock"  # whatever links lead to it, the ledger is one
+
+
+def _hashed(beside: str) -> str:
+    return hashlib.sha256(os.fsencode(beside)).hexdigest()[:16] + ".sock"
+
+
+def _runtime_directories(uid: int) -> list[Path]:
+    """Per-user directories for a socket whose own place is too long, best first; all of them short."""
+    roots = [os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}", "/run", tempfile.gettempdir(), "/tmp"]
+    usable = [root for root in roots if root and len(os.fsencode(root)) < 54 and os.access(root, os.W_OK | os.X_OK)]
+    return [Path(root) / f"streamrouter-{uid}" for root in dict.fromkeys(usable)]
+
+
+def _private(directory: Path, owners: set[int]) -> bool:
+    try:
+        found = os.lstat(directory)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in owners and stat.S_IMODE(found.st_mode) & 0o077 == 0
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    """Everything up to the newline or the end, at most 64 MiB."""
+    line = bytearray()
+    while not line.endswith(b"\n") and len(line) < _REPLY_BYTES and (piece := connection.recv(65536)):
+        line += piece
+    return bytes(line)

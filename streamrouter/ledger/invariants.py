@@ -1,0 +1,113 @@
+"""The invariants that a ledger's file can show by itself (docs/ledger.md "Invariants"), each as a query for its breach.
+
+The aggregates form a chain (account and day = sum of usage_model and open holds; usage_model = sum of closed holds), so
+the quick form, which leaves out the scan over closed holds, still compares every total.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+_FEW = 5  # rows named per breach: enough to look into, short enough to log
+
+_QUICK = {
+    "an account's credit is not the sum of its entries": """
+        SELECT name, credited, (SELECT coalesce(sum(amount), 0) FROM entry WHERE account_id = account.id) AS total
+        FROM account WHERE credited <> total""",
+    "an account has spent and reserved more than was credited": """
+        SELECT name, spent, reserved, credited FROM account
+        WHERE spent + reserved > credited OR spent < 0 OR reserved < 0""",
+    "an account's reserved money is not that of its open holds": """
+        SELECT name, reserved, coalesce(total, 0) FROM account LEFT JOIN
+            (SELECT account_id, sum(r_usd) AS total FROM hold WHERE state = 'open' GROUP BY account_id)
+            ON account_id = id
+        WHERE reserved <> coalesce(total, 0)""",
+    "an account's spent money is not the sum of its usage": """
+        SELECT name, account.spent, coalesce(total, 0) FROM account LEFT JOIN
+            (SELECT account_id, sum(spent) AS total FROM usage_model GROUP BY account_id) ON account_id = id
+        WHERE account.spent <> coalesce(total, 0)""",
+    "a key's requests in flight are not its open holds": """
+        SELECT id, in_flight, coalesce(total, 0) FROM api_key LEFT JOIN
+            (SELECT key_id, count(*) AS total FROM hold WHERE state = 'open' GROUP BY key_id) ON key_id = id
+        WHERE in_flight <> coalesce(total, 0) OR in_flight > concurrency""",
+    "a day's reserved tokens are not those of its open holds": """
+        SELECT d.account_id, d.day, reserved_input, reserved_output, coalesce(total_in, 0), coalesce(total_out, 0)
+        FROM usage_day AS d LEFT JOIN
+            (SELECT account_id, day, sum(r_input) AS total_in, sum(r_output) AS total_out
+             FROM hold WHERE state = 'open' GROUP BY account_id, day) AS o
+            ON o.account_id = d.account_id AND o.day = d.day
+        WHERE reserved_input <> coalesce(total_in, 0) OR reserved_output <> coalesce(total_out, 0)""",
+    "a day's posted tokens are not the sum of its usage": """
+        SELECT d.account_id, d.day, posted_input, posted_output, coalesce(total_in, 0), coalesce(total_out, 0)
+        FROM usage_day AS d LEFT JOIN
+            (SELECT account_id, day, sum(input) AS total_in, sum(output) AS total_out
+             FROM usage_model GROUP BY account_id, day) AS m
+            ON m.account_id = d.account_id AND m.day = d.day
+        WHERE posted_input <> coalesce(total_in, 0) OR posted_output <> coalesce(total_out, 0)""",
+    "a hold or usage lies on a day that has no row": """
+        SELECT account_id, day FROM
+            (SELECT account_id, day FROM usage_model UNION SELECT account_id, day FROM hold WHERE state = 'open')
+        EXCEPT SELECT account_id, day FROM usage_day""",
+    "a lease is longer than what is reserved": """
+        SELECT id, lease_output, r_output FROM hold
+        WHERE state = 'open' AND lease_output NOT BETWEEN 0 AND r_output""",
+    "an open hold has been charged or closed": """
+        SELECT id FROM hold WHERE state = 'open'
+        AND (closed_ns IS NOT NULL OR s_input OR s_output OR s_usd OR cost OR over_input OR over_output)""",
+    "an open hold belongs to a boot or a day to come": """
+        SELECT id, boot, day FROM hold WHERE state = 'open' AND (
+            boot > (SELECT value FROM meta WHERE name = 'boot')
+            OR day > (SELECT value FROM meta WHERE name = 'last_day')
+               AND NOT EXISTS (SELECT 1 FROM audit WHERE action = 'day_accepted'))""",
+}
+
+_WHOLE = {
+    "the usage of a day, key and model is not that of its closed holds": """
+        SELECT account_id, day, key_id, model, sum(requests), sum(input), sum(output), sum(spent) FROM (
+            SELECT account_id, day, key_id, model, requests, input, output, cached, reasoning, cost, spent,
+                   over_input, over_output FROM usage_model
+            UNION ALL
+            SELECT account_id, day, key_id, model, -1, -s_input, -s_output, -s_cached, -s_reasoning, -cost, -s_usd,
+                   -over_input, -over_output FROM hold WHERE state IN ('settled', 'recovered'))
+        GROUP BY account_id, day, key_id, model
+        HAVING sum(requests) OR sum(input) OR sum(output) OR sum(cached) OR sum(reasoning) OR sum(cost) OR sum(spent)
+            OR sum(over_input) OR sum(over_output)""",
+    "a day's requests are not its holds": """
+        SELECT account_id, day, sum(n) FROM (
+            SELECT account_id, day, requests AS n FROM usage_day
+            UNION ALL SELECT account_id, day, -1 FROM hold WHERE state <> 'released')
+        GROUP BY account_id, day HAVING sum(n)""",
+    "a hold was charged more than it reserved": """
+        SELECT id, state, s_input, r_input, s_output, r_output, s_usd, r_usd FROM hold
+        WHERE s_input NOT BETWEEN 0 AND r_input OR s_output NOT BETWEEN 0 AND r_output OR s_usd NOT BETWEEN 0 AND r_usd
+        OR s_cached NOT BETWEEN 0 AND s_input OR s_reasoning NOT BETWEEN 0 AND s_output
+        OR over_input < 0 OR over_output < 0
+        OR over_input AND s_input < r_input OR over_output AND s_output < r_output""",
+    "a closed hold's money is not the price of its tokens": """
+        SELECT id, cost, s_usd FROM hold WHERE state IN ('settled', 'recovered') AND (
+            cost <> ((s_input - s_cached) * price_input + s_cached * price_cache_read + s_output * price_output + 999)
+                    / 1000
+            OR s_usd <> CASE prepaid WHEN 1 THEN cost ELSE 0 END)""",
+    "a released hold was charged": """
+        SELECT id FROM hold WHERE state = 'released'
+        AND (s_input OR s_output OR s_usd OR cost OR over_input OR over_output)""",
+    "a closed hold has no time of closing": """
+        SELECT id FROM hold WHERE state <> 'open' AND closed_ns IS NULL""",
+    "a recovered hold was not charged its input and its lease": """
+        SELECT id, s_input, s_output FROM hold
+        WHERE state = 'recovered' AND (s_input <> r_input OR s_output <> lease_output)""",
+    "a row refers to one that does not exist": "PRAGMA foreign_key_check",
+}
+
+
+def check(connection: sqlite3.Connection, *, whole: bool = True) -> list[str]:
+    """Every breach found, as a line of text; none: the books are right.
+
+    ``whole`` False leaves out what needs a scan over all closed holds (at the start of a large ledger).
+    """
+    found = []
+    for what, query in {**_QUICK, **(_WHOLE if whole else {})}.items():
+        rows = connection.execute(query).fetchmany(_FEW)
+        if rows:
+            found.append(f"{what}: {'; '.join(str(row) for row in rows)}")
+    return found

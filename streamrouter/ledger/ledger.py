@@ -1,0 +1,281 @@
+"""The ledger as the gateway and the administration see it: reserve, settle, extend, ask (docs/ledger.md).
+
+Everything goes through one queue to one connection. What is awaited is durable when it returns; what is put is never
+lost while the process lives, and recovered in the ledger's favour when it does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from streamrouter.clock import Clock
+from streamrouter.config.schema import LedgerConfig
+from streamrouter.errors import LedgerError, Refusal
+from streamrouter.ledger import administration, invariants, opening, reads, sqlite
+from streamrouter.ledger.ballast import Ballast
+from streamrouter.ledger.book import Moment
+from streamrouter.ledger.days import Days
+from streamrouter.ledger.engine import Committed, Engine
+from streamrouter.ledger.lock import Holder, Lock
+from streamrouter.ledger.operations import (
+    AskOperation,
+    CommandOperation,
+    ExtendOperation,
+    Operation,
+    ReserveOperation,
+    SettleOperation,
+    release_operation,
+)
+from streamrouter.ledger.records import Account, Credit, EntryKind, Hold, Key, Reserve, Settled, Usage
+from streamrouter.ledger.sqlite_book import SqliteBook
+from streamrouter.ledger.writer import Writer
+from streamrouter.policy.endings import Ending
+
+T = TypeVar("T")
+
+BALLAST_BYTES = 16 << 20
+MAX_WAITING = 4096  # reserves in the queue: at 15,000 a second, a quarter of a second's wait
+
+
+class Ledger:
+    """An open ledger. ``on_settled(hold, ending, settled)`` is called on the loop after each settlement's commit."""
+
+    on_settled: Callable[[Hold, Ending, Settled], None] | None = None
+
+    def __init__(
+        self,
+        path: str,
+        lock: Lock,
+        connection: sqlite.Connection,
+        opened: opening.Opened,
+        *,
+        config: LedgerConfig,
+        clock: Clock,
+        on_fatal: Callable[[str], None],
+        ballast_bytes: int,
+        max_waiting: int,
+    ) -> None:
+        """Use ``open``."""
+        self.path = path
+        self.boot = opened.boot
+        self.recovered = opened.recovered
+        self._lock = lock
+        self._connection = connection
+        self._config = config
+        self._clock = clock
+        self._days = Days(opened.last_day, clock.now_ns(), clock.boottime())
+        self._accounts = {account.id: account for account in opened.accounts}
+        self._keys = {key.hash: key for key in opened.keys}
+        self._engine = Engine(Ballast(path, ballast_bytes))
+        self._writer = Writer(self._commit, self._committed, on_fatal, max_waiting)
+
+    @classmethod
+    async def open(
+        cls,
+        path: str,
+        *,
+        config: LedgerConfig,
+        clock: Clock,
+        on_fatal: Callable[[str], None],
+        ballast_bytes: int = BALLAST_BYTES,
+        max_waiting: int = MAX_WAITING,
+        factory: sqlite.Factory = sqlite3.connect,
+    ) -> Ledger:
+        """Take the file for this process, recover what a dead one left open, and start the writer.
+
+        ``on_fatal(why)`` is called when the process must exit at once. LedgerError says what to do: the file is held by
+        another process, damaged, read-only, of a newer schema, or its books are wrong.
+        """
+        path = os.path.realpath(path)
+        lock = Lock(path)
+        try:
+            connection = await sqlite.connect(path, config, lock.before, factory)
+            try:
+                opened = await connection.run(partial(opening.prepare, now_ns=clock.now_ns()))
+            except (sqlite3.Error, LedgerError) as error:
+                await connection.close()
+                if isinstance(error, sqlite3.Error):
+                    raise sqlite.unusable(path, error) from error
+                raise LedgerError(f"{path}: {error}") from error
+        except BaseException:
+            lock.release()
+            raise
+        lock.write(Holder(pid=os.getpid(), boot=opened.boot, socket=path + ".sock"))
+        return cls(
+            path,
+            lock,
+            connection,
+            opened,
+            config=config,
+            clock=clock,
+            on_fatal=on_fatal,
+            ballast_bytes=ballast_bytes,
+            max_waiting=max_waiting,
+        )
+
+    async def close(self) -> None:
+        """Commit what waits (for two busy timeouts at most), checkpoint, and release the lock."""
+        await self._writer.close(2 * self._config.busy_timeout_s)
+        try:
+            await self._connection.run(_checkpoint)
+        finally:
+            await self._connection.close()
+            self._lock.release()
+
+    # -- requests
+
+    def key_by_hash(self, digest: bytes) -> tuple[Key, Account] | None:
+        """The key with this SHA-256 and its account, as of the last commit. Revoked and disabled ones are included."""
+        key = self._keys.get(digest)
+        return None if key is None else (key, self._accounts[key.account_id])
+
+    async def reserve(self, command: Reserve) -> Hold:
+        """Admit a request: the hold is durable when this returns. A cancelled caller leaves no hold.
+
+        Refusal: the codes of docs/ledger.md "Reserve", ``ledger_unavailable``, ``overloaded``.
+        """
+        future: asyncio.Future[Hold | Refusal] = asyncio.get_running_loop().create_future()
+        self._writer.put(ReserveOperation(command, future, self._release))
+        try:
+            outcome = await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # cancelled between the commit and our turn: the writer has told us already
+                outcome = future.result()
+                if isinstance(outcome, Hold):
+                    self._release(outcome)
+            raise
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
+    def _release(self, hold: Hold) -> None:
+        self._writer.put(release_operation(hold), first=True)
+
+    def settle(self, hold: Hold, ending: Ending) -> None:
+        """Close the hold; never lost, never waits. A second call is a no-op."""
+        if not hold.closed:
+            hold.closed = True
+            self._writer.put(SettleOperation(hold, ending, self.on_settled))
+
+    async def settle_durably(self, hold: Hold, ending: Ending) -> Settled:
+        """Close the hold (put before the first await) and wait for the commit. Again: the first result."""
+        settled = None if hold.closed else self.on_settled
+        hold.closed = True
+        future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        self._writer.put(SettleOperation(hold, ending, settled, future))
+        return await future
+
+    def extend(self, hold: Hold, lease_output: int, *, urgent: bool) -> None:
+        """Ask for a longer lease; ``hold.lease`` and ``hold.on_lease`` tell when it is durable. ``urgent``: now."""
+        if not hold.closed:
+            hold.asked = max(hold.asked, lease_output)
+            self._writer.put(ExtendOperation(hold, lease_output, urgent))
+
+    # -- reading
+
+    async def ask(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """A read in the writer's order: it sees everything put before it. Refusal while the file cannot be written."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.put(AskOperation(function, future))
+        return await future
+
+    async def usage(self, account: str) -> Usage:
+        """Today of one account (by name or id). LookupError if there is none."""
+        return await self.ask(lambda connection: reads.usage(connection, account, self._today()))
+
+    async def accounts(self) -> list[Account]:
+        """Every account, by name."""
+        return await self.ask(reads.accounts)
+
+    async def keys(self, account: str | None = None) -> list[Key]:
+        """The keys of one account (by name or id), or all. LookupError if there is no such account."""
+        if account is None:
+            return await self.ask(reads.keys)
+        return await self.ask(lambda connection: reads.keys(connection, reads.account_named(connection, account).id))
+
+    async def check(self, *, whole: bool = True) -> list[str]:
+        """Breaches of the books' invariants; none: they are right. ``whole`` reads every hold, and commits wait."""
+        return await self.ask(partial(invariants.check, whole=whole))
+
+    @property
+    def queue_length(self) -> int:
+        """Operations that wait for a commit."""
+        return self._writer.queue_length
+
+    def health(self) -> str | None:
+        """Why the ledger cannot be written now, or None."""
+        return self._writer.trouble
+
+    @property
+    def clock_alarm(self) -> str | None:
+        """Why the ledger does not follow the wall clock's date, or None."""
+        self._today()
+        return self._days.alarm
+
+    # -- administration: see administration.py
+
+    async def create_account(self, name: str, caps: dict[str, Any]) -> Account:
+        """A new account."""
+        return await self._command(administration.create_account, name, caps)
+
+    async def set_account(self, name: str, caps: dict[str, Any]) -> Account:
+        """Change the caps that are named."""
+        return await self._command(administration.set_account, name, caps)
+
+    async def set_account_status(self, name: str, status: Literal["active", "disabled"]) -> Account:
+        """Enable or disable an account."""
+        return await self._command(administration.set_account_status, name, status)
+
+    async def create_key(
+        self, account: str, surface: str, prefix: str, models: list[str] | None, concurrency: int | None
+    ) -> tuple[Key, str]:
+        """A new key and its secret."""
+        return await self._command(administration.create_key, account, surface, prefix, models, concurrency)
+
+    async def revoke_key(self, key_id: str) -> Key:
+        """Refuse new requests of a key."""
+        return await self._command(administration.revoke_key, key_id)
+
+    async def rotate_key(self, key_id: str, prefix: str) -> tuple[Key, str]:
+        """Replace a key by a new one with the same rights."""
+        return await self._command(administration.rotate_key, key_id, prefix)
+
+    async def credit(self, account: str, entries: Sequence[tuple[EntryKind, int]], ref: str | None = None) -> Credit:
+        """Book money; the same ``ref`` again gives the earlier result."""
+        return await self._command(administration.credit, account, entries, ref)
+
+    async def accept_day(self) -> int:
+        """Take the wall clock's date as the ledger's, in either direction; the day number."""
+        self._days.accept(self._clock.now_ns(), self._clock.boottime())
+        return await self._command(administration.accept_day)
+
+    async def _command(self, function: Callable[..., T], *arguments: Any) -> T:
+        def command(book: SqliteBook, at: Moment) -> T:
+            return function(book, at, *arguments)
+
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.put(CommandOperation(command, future))
+        return await future
+
+    # -- for the writer
+
+    def _today(self) -> int:
+        return self._days.at(self._clock.now_ns(), self._clock.boottime())
+
+    async def _commit(self, batch: list[Operation]) -> Committed:
+        at = Moment(self._clock.now_ns(), self._today(), self.boot, self._config.lease_tokens)
+        return await self._connection.run(lambda raw: self._engine.run(raw, batch, at))
+
+    def _committed(self, committed: Committed) -> None:
+        self._accounts.update(committed.accounts)
+        for key in committed.keys.values():
+            self._keys[key.hash] = key
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,0 +1,56 @@
+"""What is read out of the ledger through the writer's queue: accounts, keys, a day's usage."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from streamrouter.ledger.days import iso
+from streamrouter.ledger.records import Account, Key, Usage
+from streamrouter.ledger.sqlite_book import SELECT_ACCOUNT, SELECT_KEY, account_of, key_of
+
+_DAY = (
+    "SELECT posted_input, posted_output, reserved_input, reserved_output"
+    " FROM usage_day WHERE account_id = ? AND day = ?"
+)
+
+
+def accounts(connection: sqlite3.Connection) -> list[Account]:
+    """Every account, by name."""
+    return [account_of(row) for row in connection.execute(SELECT_ACCOUNT + " ORDER BY name")]
+
+
+def keys(connection: sqlite3.Connection, account_id: str | None = None) -> list[Key]:
+    """Every key (of one account), oldest first."""
+    if account_id is None:
+        return [key_of(row) for row in connection.execute(SELECT_KEY + " ORDER BY id")]
+    return [key_of(row) for row in connection.execute(SELECT_KEY + " WHERE account_id = ? ORDER BY id", (account_id,))]
+
+
+def account_named(connection: sqlite3.Connection, name_or_id: str) -> Account:
+    """One account by name, or else by id. LookupError if there is none."""
+    query = SELECT_ACCOUNT + " WHERE name = ?1 OR id = ?1 ORDER BY name <> ?1 LIMIT 1"
+    row = connection.execute(query, (name_or_id,)).fetchone()
+    if row is None:
+        raise LookupError(f"there is no account {name_or_id!r}; see: streamrouter user list")
+    return account_of(row)
+
+
+def usage(connection: sqlite3.Connection, name_or_id: str, day: int) -> Usage:
+    """One account's ``day``. LookupError if there is no such account."""
+    account = account_named(connection, name_or_id)
+    row = connection.execute(_DAY, (account.id, day)).fetchone()
+    posted_input, posted_output, reserved_input, reserved_output = row or (0, 0, 0, 0)
+    (in_flight,) = connection.execute(
+        "SELECT coalesce(sum(in_flight), 0) FROM api_key WHERE account_id = ?", (account.id,)
+    ).fetchone()
+    return Usage(
+        account=account.name,
+        day=iso(day),
+        input={"used": posted_input, "reserved": reserved_input, "cap": account.daily_input},
+        output={"used": posted_output, "reserved": reserved_output, "cap": account.daily_output},
+        credited=account.credited,
+        spent=account.spent,
+        reserved_usd=account.reserved,
+        unlimited=account.unlimited,
+        in_flight=in_flight,
+    )

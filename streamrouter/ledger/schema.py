@@ -1,0 +1,137 @@
+"""The ledger's tables, and how a file gets to the version that this program knows.
+
+Columns stand in the order of the Structs in records.py, so that a row is a Struct's tuple. The CHECKs repeat the
+invariants that one row can show: a bug in the rules then fails its operation instead of breaking a cap. Money is
+nano-USD, prices are pico-USD per token, times are Unix nanoseconds, days count from 1970-01-01 (UTC).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from streamrouter.errors import LedgerError
+
+APPLICATION_ID = 0x53524C31  # "SRL1": tells a ledger from any other SQLite file
+VERSION = 1
+
+_TABLES = (
+    """CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) {strict}""",
+    """CREATE TABLE account (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+        status TEXT NOT NULL CHECK (status IN ('active', 'disabled')),
+        input_per_request INTEGER, output_per_request INTEGER, daily_input INTEGER, daily_output INTEGER,
+        requests_per_minute INTEGER, rate_tat_ns INTEGER NOT NULL, models TEXT, unlimited INTEGER NOT NULL,
+        credited INTEGER NOT NULL, spent INTEGER NOT NULL, reserved INTEGER NOT NULL, created_ns INTEGER NOT NULL,
+        CHECK (spent >= 0 AND reserved >= 0 AND spent + reserved <= credited)
+    ) {strict}, WITHOUT ROWID""",
+    """CREATE TABLE api_key (
+        id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES account (id), surface TEXT NOT NULL,
+        hash BLOB NOT NULL UNIQUE, display TEXT NOT NULL, models TEXT, concurrency INTEGER,
+        status TEXT NOT NULL CHECK (status IN ('active', 'revoked')),
+        in_flight INTEGER NOT NULL CHECK (in_flight >= 0), created_ns INTEGER NOT NULL, revoked_ns INTEGER,
+        replaces TEXT
+    ) {strict}, WITHOUT ROWID""",
+    """CREATE INDEX api_key_account ON api_key (account_id)""",
+    """CREATE TABLE usage_day (
+        account_id TEXT NOT NULL REFERENCES account (id), day INTEGER NOT NULL,
+        posted_input INTEGER NOT NULL, posted_output INTEGER NOT NULL,
+        reserved_input INTEGER NOT NULL CHECK (reserved_input >= 0),
+        reserved_output INTEGER NOT NULL CHECK (reserved_output >= 0), requests INTEGER NOT NULL,
+        PRIMARY KEY (account_id, day)
+    ) {strict}, WITHOUT ROWID""",
+    """CREATE TABLE usage_model (
+        account_id TEXT NOT NULL REFERENCES account (id), day INTEGER NOT NULL, key_id TEXT NOT NULL,
+        model TEXT NOT NULL, requests INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
+        cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER NOT NULL, spent INTEGER NOT NULL,
+        over_input INTEGER NOT NULL, over_output INTEGER NOT NULL,
+        PRIMARY KEY (account_id, day, key_id, model)
+    ) {strict}, WITHOUT ROWID""",
+    """CREATE TABLE hold (
+        id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES account (id),
+        key_id TEXT NOT NULL REFERENCES api_key (id), surface TEXT NOT NULL, model TEXT NOT NULL,
+        day INTEGER NOT NULL, boot INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('open', 'settled', 'released', 'recovered')),
+        prepaid INTEGER NOT NULL, stream INTEGER NOT NULL, exact INTEGER NOT NULL,
+        r_input INTEGER NOT NULL, r_output INTEGER NOT NULL, r_usd INTEGER NOT NULL,
+        lease_output INTEGER NOT NULL CHECK (lease_output <= r_output),
+        price_input INTEGER NOT NULL, price_output INTEGER NOT NULL, price_cache_read INTEGER NOT NULL,
+        s_input INTEGER NOT NULL CHECK (s_input BETWEEN 0 AND r_input),
+        s_output INTEGER NOT NULL CHECK (s_output BETWEEN 0 AND r_output),
+        s_cached INTEGER NOT NULL CHECK (s_cached <= s_input), s_reasoning INTEGER NOT NULL,
+        s_usd INTEGER NOT NULL CHECK (s_usd BETWEEN 0 AND r_usd), cost INTEGER NOT NULL,
+        over_input INTEGER NOT NULL, over_output INTEGER NOT NULL, over_usd INTEGER NOT NULL,
+        end_reason TEXT NOT NULL, usage_source TEXT NOT NULL, upstream TEXT NOT NULL, ttft_ms INTEGER,
+        duration_ms INTEGER NOT NULL, created_ns INTEGER NOT NULL, closed_ns INTEGER
+    ) {strict}, WITHOUT ROWID""",
+    """CREATE INDEX hold_open ON hold (account_id) WHERE state = 'open'""",
+    """CREATE TABLE entry (
+        id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES account (id),
+        kind TEXT NOT NULL CHECK (kind IN ('payment', 'fee', 'adjustment', 'refund')),
+        amount INTEGER NOT NULL, ref TEXT, created_ns INTEGER NOT NULL
+    ) {strict}""",
+    """CREATE INDEX entry_account ON entry (account_id, ref)""",
+    """CREATE TABLE audit (
+        number INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
+        detail TEXT NOT NULL
+    ) {strict}""",
+    """CREATE TRIGGER entry_no_update BEFORE UPDATE ON entry
+        BEGIN SELECT RAISE(ABORT, 'entries are append-only'); END""",
+    """CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry
+        BEGIN SELECT RAISE(ABORT, 'entries are append-only'); END""",
+    """CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+    """CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+    """CREATE TRIGGER hold_closed_no_update BEFORE UPDATE ON hold WHEN OLD.state <> 'open'
+        BEGIN SELECT RAISE(ABORT, 'a closed hold never changes'); END""",
+    """INSERT INTO meta (name, value) VALUES ('schema_version', 1), ('boot', 0), ('last_day', 0)""",
+)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file, or check that an existing one is a ledger of a version that we know.
+
+    LedgerError says what to do; sqlite3.Error if the file cannot be read or written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            _create(connection)
+        else:
+            _check_version(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    strict = sqlite3.sqlite_version_info >= (3, 37)
+    for statement in _TABLES:
+        if strict:
+            connection.execute(statement.replace("{strict}", "STRICT"))
+        else:
+            connection.execute(statement.replace("{strict},", "").replace("{strict}", ""))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _check_version(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise LedgerError("the file is an SQLite database of another program, not a ledger; give another ledger.path")
+    version = meta(connection, "schema_version")
+    if version > VERSION:
+        raise LedgerError(
+            f"the ledger was written by a newer streamrouter (schema {version}, this program knows {VERSION}); "
+            "upgrade streamrouter, or restore a backup made before the upgrade"
+        )
+
+
+def meta(connection: sqlite3.Connection, name: str) -> int:
+    """One of the ledger's own numbers: ``schema_version``, ``boot``, ``last_day``."""
+    (value,) = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return int(value)
+
+
+def set_meta(connection: sqlite3.Connection, name: str, value: int) -> None:
+    """Write one of the ledger's own numbers."""
+    connection.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))

@@ -1,0 +1,234 @@
+"""A ``Book`` over SQLite: rows are read once per batch, changed by the rules, and written back only if they changed.
+
+Every statement is a constant, so that it stays in the connection's statement cache; rows travel as tuples. A book lives
+in one transaction on the writer's thread and is thrown away with it: after a failed commit nothing stays in memory.
+Open holds need no SELECT (a fifth of the cost of a request): this process alone made them, and the engine keeps them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from copy import copy
+from operator import attrgetter
+from typing import Any
+
+import orjson
+from msgspec.structs import astuple
+
+from streamrouter.ledger.records import Account, HoldRow, Key, UsageDay, UsageModel
+
+
+def _columns(struct: type[Any]) -> str:
+    return ", ".join(struct.__struct_fields__)
+
+
+def _insert(table: str, struct: type[Any], suffix: str = "") -> str:
+    marks = ", ".join("?" * len(struct.__struct_fields__))
+    return f"INSERT INTO {table} ({_columns(struct)}) VALUES ({marks}){suffix}"  # noqa: S608 - names of our own
+
+
+def _upsert(table: str, struct: type[Any], key: str) -> str:
+    fields = [name for name in struct.__struct_fields__ if name not in key.split(", ")]
+    sets = ", ".join(f"{name} = excluded.{name}" for name in fields)
+    return _insert(table, struct, f" ON CONFLICT ({key}) DO UPDATE SET {sets}")
+
+
+_CLOSING = (
+    "state", "lease_output", "s_input", "s_output", "s_cached", "s_reasoning", "s_usd", "cost", "over_input",
+    "over_output", "over_usd", "end_reason", "usage_source", "upstream", "ttft_ms", "duration_ms", "closed_ns",
+)  # fmt: skip
+_closing = attrgetter(*_CLOSING, "id")
+
+SELECT_ACCOUNT = f"SELECT {_columns(Account)} FROM account"  # noqa: S608
+SELECT_KEY = f"SELECT {_columns(Key)} FROM api_key"  # noqa: S608
+_ACCOUNT = SELECT_ACCOUNT + " WHERE id = ?"
+_ACCOUNT_NAMED = SELECT_ACCOUNT + " WHERE name = ?"
+_KEY = SELECT_KEY + " WHERE id = ?"
+_USAGE_DAY = f"SELECT {_columns(UsageDay)} FROM usage_day WHERE account_id = ? AND day = ?"  # noqa: S608
+_USAGE_MODEL = (
+    f"SELECT {_columns(UsageModel)} FROM usage_model"  # noqa: S608
+    " WHERE account_id = ? AND day = ? AND key_id = ? AND model = ?"
+)
+_HOLD = f"SELECT {_columns(HoldRow)} FROM hold WHERE id = ?"  # noqa: S608
+_INSERT_HOLD = _insert("hold", HoldRow)
+_UPDATE_HOLD = f"UPDATE hold SET {' = ?, '.join(_CLOSING)} = ? WHERE id = ? AND state = 'open'"  # noqa: S608
+_WRITE_DAY = _upsert("usage_day", UsageDay, "account_id, day")
+_WRITE_MODEL = _upsert("usage_model", UsageModel, "account_id, day, key_id, model")
+_WRITE_ACCOUNT = _upsert("account", Account, "id")
+_WRITE_KEY = _upsert("api_key", Key, "id")
+_HOLD_FIELDS = HoldRow.__struct_fields__
+_AUDIT = "INSERT INTO audit (at_ns, action, subject, detail) VALUES (?, ?, ?, ?)"
+
+Values = tuple[Any, ...]
+
+
+def account_of(row: Values) -> Account:
+    """A row of ``SELECT_ACCOUNT`` as its Struct."""
+    account = Account(**dict(zip(Account.__struct_fields__, row, strict=True)))
+    account.models = _list(row[9])
+    account.unlimited = bool(account.unlimited)
+    return account
+
+
+def key_of(row: Values) -> Key:
+    """A row of ``SELECT_KEY`` as its Struct."""
+    key = Key(**dict(zip(Key.__struct_fields__, row, strict=True)))
+    key.models = _list(row[5])
+    return key
+
+
+def _list(text: str | None) -> list[str] | None:
+    return None if text is None else orjson.loads(text)
+
+
+def _flat(row: Account | Key) -> Values:
+    """The row as SQLite keeps it: a list is JSON text."""
+    values = astuple(row)
+    if row.models is None:
+        return values
+    text = orjson.dumps(row.models).decode()
+    return tuple(text if value is row.models else value for value in values)
+
+
+class SqliteBook:
+    """The rows of one batch. Use ``write`` before reading the tables by SQL, and before COMMIT."""
+
+    def __init__(self, connection: sqlite3.Connection, open_holds: Mapping[str, HoldRow]) -> None:
+        """``open_holds``: those of the last commit, by id. They are copied before they change, never changed."""
+        self.connection = connection
+        self.touched_holds: dict[str, HoldRow] = {}
+        self._open_holds = open_holds
+        self.touched_accounts: dict[str, Account] = {}
+        self.touched_keys: dict[str, Key] = {}
+        self._days: dict[tuple[str, int], UsageDay] = {}
+        self._models: dict[tuple[str, int, str, str], UsageModel] = {}
+        self._new_holds: list[HoldRow] = []
+        self._written: dict[Any, Values] = {}  # what the tables hold of each row, by the key it is cached under
+
+    def account(self, account_id: str) -> Account | None:
+        """The account by id."""
+        found = self.touched_accounts.get(account_id)
+        return found if found is not None else self._load_account(_ACCOUNT, account_id)
+
+    def account_named(self, name_or_id: str) -> Account | None:
+        """The account by name, or else by id."""
+        for account in self.touched_accounts.values():
+            if account.name == name_or_id:
+                return account
+        return self._load_account(_ACCOUNT_NAMED, name_or_id) or self.account(name_or_id)
+
+    def _load_account(self, statement: str, value: str) -> Account | None:
+        row = self.connection.execute(statement, (value,)).fetchone()
+        if row is None:
+            return None
+        account = account_of(row)
+        self._written[account.id] = row
+        self.touched_accounts[account.id] = account
+        return account
+
+    def add_account(self, account: Account) -> None:
+        """A new account."""
+        self.touched_accounts[account.id] = account
+
+    def key(self, key_id: str) -> Key | None:
+        """The API key by id."""
+        found = self.touched_keys.get(key_id)
+        if found is None:
+            row = self.connection.execute(_KEY, (key_id,)).fetchone()
+            if row is None:
+                return None
+            found = self.touched_keys[key_id] = key_of(row)
+            self._written[key_id] = row
+        return found
+
+    def add_key(self, key: Key) -> None:
+        """A new API key."""
+        self.touched_keys[key.id] = key
+
+    def usage_day(self, account_id: str, day: int) -> UsageDay:
+        """The account's day, made where there is none."""
+        index = (account_id, day)
+        found = self._days.get(index)
+        if found is None:
+            row = self.connection.execute(_USAGE_DAY, index).fetchone()
+            found = self._days[index] = UsageDay(account_id=account_id, day=day)
+            if row is not None:
+                _, _, found.posted_input, found.posted_output, *reserved = row
+                found.reserved_input, found.reserved_output, found.requests = reserved
+            self._written[index] = astuple(found)
+        return found
+
+    def usage_model(self, account_id: str, day: int, key_id: str, model: str) -> UsageModel:
+        """The day's row of one key and model, made where there is none."""
+        index = (account_id, day, key_id, model)
+        found = self._models.get(index)
+        if found is None:
+            row = self.connection.execute(_USAGE_MODEL, index).fetchone()
+            if row is None:
+                found = UsageModel(account_id=account_id, day=day, key_id=key_id, model=model)
+            else:
+                found = UsageModel(**dict(zip(UsageModel.__struct_fields__, row, strict=True)))
+            self._models[index] = found
+            self._written[index] = astuple(found)
+        return found
+
+    def hold(self, hold_id: str) -> HoldRow | None:
+        """The hold by id."""
+        found = self.touched_holds.get(hold_id)
+        if found is None:
+            found = copy(self._open_holds.get(hold_id)) or self._load_hold(hold_id)
+            if found is not None:
+                self.touched_holds[hold_id] = found
+                self._written[hold_id] = _closing(found)
+        return found
+
+    def _load_hold(self, hold_id: str) -> HoldRow | None:
+        row = self.connection.execute(_HOLD, (hold_id,)).fetchone()
+        return None if row is None else HoldRow(**dict(zip(_HOLD_FIELDS, row, strict=True)))
+
+    def add_hold(self, row: HoldRow) -> None:
+        """A new hold."""
+        self._new_holds.append(row)
+        self.touched_holds[row.id] = row
+
+    def audit(self, at_ns: int, action: str, subject: str, detail: dict[str, Any]) -> None:
+        """One line of the audit log."""
+        self.connection.execute(_AUDIT, (at_ns, action, subject, orjson.dumps(detail).decode()))
+
+    def write(self) -> None:
+        """Bring the tables up to date with the rows. sqlite3.Error if the file refuses."""
+        self._write_changed(_WRITE_ACCOUNT, self.touched_accounts, _flat)
+        self._write_changed(_WRITE_KEY, self.touched_keys, _flat)
+        self._write_changed(_WRITE_DAY, self._days, astuple)
+        self._write_changed(_WRITE_MODEL, self._models, astuple)
+        if self._new_holds:
+            self.connection.executemany(_INSERT_HOLD, [astuple(row) for row in self._new_holds])
+            for row in self._new_holds:
+                self._written[row.id] = _closing(row)
+            self._new_holds.clear()
+        self._write_holds()
+
+    def _write_changed(self, statement: str, rows: dict[Any, Any], flat: Any) -> None:
+        written = self._written
+        changed = []
+        for index, row in rows.items():
+            values = flat(row)
+            if written.get(index) != values:
+                written[index] = values
+                changed.append(values)
+        if changed:
+            self.connection.executemany(statement, changed)
+
+    def _write_holds(self) -> None:
+        changed = []
+        for hold_id, row in self.touched_holds.items():
+            values = _closing(row)
+            if self._written[hold_id] != values:
+                self._written[hold_id] = values
+                changed.append(values)
+        if not changed:
+            return
+        # The guard of "closed exactly once": an update that finds its row closed is a broken book, not a no-op.
+        if self.connection.executemany(_UPDATE_HOLD, changed).rowcount != len(changed):
+            raise sqlite3.IntegrityError("a hold was closed behind the book's back")

@@ -1,0 +1,112 @@
+"""Where a command is carried out: by the server that has the ledger, or here; and what happens when neither can."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streamrouter.clock import SystemClock
+from streamrouter.config.schema import Config, LedgerConfig
+from streamrouter.control import ControlServer, socket_path
+from streamrouter.ledger.ledger import Ledger
+from tests.cli.conftest import Command
+
+
+async def _serve(path: str, ready: threading.Event, stop: asyncio.Event) -> None:
+    ledger = await Ledger.open(
+        path, config=LedgerConfig(durability="normal"), clock=SystemClock(), on_fatal=lambda why: None
+    )
+    control = ControlServer(socket_path(path), ledger, Config, lambda key_id: 5)
+    await control.start()
+    ready.set()
+    await stop.wait()
+    await control.close()
+    await ledger.close()
+
+
+@pytest.fixture
+def server(command: Command) -> Iterator[None]:
+    """A ledger that is being served by somebody else: here, by another thread."""
+    loop = asyncio.new_event_loop()
+    ready, stop = threading.Event(), asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_serve(command.ledger, ready, stop)))
+    thread.start()
+    assert ready.wait(5)
+    yield
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+    loop.close()
+
+
+def test_through_the_server(server: None, command: Command) -> None:
+    assert command.json("user", "create", "bob")["user"] == "bob"
+    made = command.json("key", "create", "bob")
+    assert "5 streams stopped" in command.text("key", "revoke", made["id"], "--now")
+    assert command.error("usage", "eve")[1]["code"] == "not_found"
+
+
+def test_the_server_is_reached_though_our_configuration_is_broken(server: None, command: Command) -> None:
+    Path(command.config).write_text("broken")
+    assert command.json("user", "list") == []
+
+
+def test_the_server_is_found_by_the_configurations_ledger(server: None, command: Command) -> None:
+    with open(command.config, "a") as config:
+        config.write(f'[ledger]\npath = "{command.ledger}"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "streamrouter", "user", "list", "--json", "--config", command.config],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == []
+
+
+def test_without_a_server_each_command_opens_the_ledger(command: Command) -> None:
+    command.json("user", "create", "bob")
+    assert stat.S_IMODE(os.stat(command.ledger + ".lock").st_mode) == 0o600
+    assert [user["user"] for user in command.json("user", "list")] == ["bob"]
+
+
+def test_commands_at_the_same_time_wait_for_each_other(command: Command) -> None:
+    words = [sys.executable, "-m", "streamrouter", "user", "create"]
+    options = ["--config", command.config, "--ledger", command.ledger]
+    running = [subprocess.Popen([*words, f"u{number}", *options], stdout=subprocess.DEVNULL) for number in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert sorted(user["user"] for user in command.json("user", "list")) == ["u0", "u1", "u2"]
+
+
+def test_a_lock_without_a_server_names_the_pid(command: Command) -> None:
+    command.json("user", "create", "bob")
+    with open(command.ledger + ".lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, error = command.error("user", "list")
+    assert (code, error["code"]) == (3, "ledger_unavailable")
+    assert f"(pid {os.getpid()})" in error["message"]
+
+
+def test_a_ledger_that_is_none_is_exit_code_3(command: Command) -> None:
+    Path(command.ledger).write_text("not a database, and long enough to be looked at as one" * 100)
+    code, error = command.error("user", "list")
+    assert (code, error["code"]) == (3, "ledger_unavailable")
+
+
+def test_a_typing_error_in_the_path_makes_no_ledger(command: Command) -> None:
+    assert command.error("usage", "bob")[1]["code"] == "not_found"
+    assert not Path(command.ledger).exists()
+
+
+def test_a_bad_configuration_is_exit_code_1(command: Command) -> None:
+    Path(command.config).write_text("[server]\nprot = 1\n")
+    code, error = command.error("user", "list")
+    assert (code, error["code"], error["faults"][0].split(": ")[1]) == (1, "config_invalid", "server.prot")

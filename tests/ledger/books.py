@@ -1,0 +1,184 @@
+"""What the ledger's tests share: a clock that is held, a book in dicts, and commands with their defaults filled in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+from streamrouter.config.schema import LedgerConfig
+from streamrouter.ledger import rules
+from streamrouter.ledger.book import Moment
+from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.records import Account, Hold, HoldRow, Key, Reserve, UsageDay, UsageModel
+from streamrouter.policy.endings import Ending
+from streamrouter.policy.money import Price
+
+DAY = 20_000
+NOON_NS = (DAY * 86_400 + 43_200) * 1_000_000_000
+PRICE = Price(input=150_000, output=600_000, cache_read=75_000)  # pico-USD: 150 and 600 nano-USD a token
+FAST = LedgerConfig(durability="normal", busy_timeout_s=0.1)
+_numbers = count(1)
+
+
+class HeldClock:
+    """A clock that moves only when told; wall and boot time can be moved apart."""
+
+    def __init__(self, now_ns: int = NOON_NS) -> None:
+        self.wall_ns = now_ns
+        self.boot_s = 1000.0
+
+    def now_ns(self) -> int:
+        return self.wall_ns
+
+    def monotonic(self) -> float:
+        return self.boot_s
+
+    def boottime(self) -> float:
+        return self.boot_s
+
+    def pass_s(self, seconds: float) -> None:
+        self.boot_s += seconds
+        self.wall_ns += round(seconds * 1e9)
+
+
+class DictBook:
+    """A Book in memory."""
+
+    def __init__(self, account: Account, key: Key) -> None:
+        self.accounts = {account.id: account}
+        self.keys = {key.id: key}
+        self.days: dict[tuple[str, int], UsageDay] = {}
+        self.models: dict[tuple[str, int, str, str], UsageModel] = {}
+        self.holds: dict[str, HoldRow] = {}
+
+    def account(self, account_id: str) -> Account | None:
+        return self.accounts.get(account_id)
+
+    def key(self, key_id: str) -> Key | None:
+        return self.keys.get(key_id)
+
+    def usage_day(self, account_id: str, day: int) -> UsageDay:
+        return self.days.setdefault((account_id, day), UsageDay(account_id=account_id, day=day))
+
+    def usage_model(self, account_id: str, day: int, key_id: str, model: str) -> UsageModel:
+        index = (account_id, day, key_id, model)
+        return self.models.setdefault(index, UsageModel(account_id=account_id, day=day, key_id=key_id, model=model))
+
+    def hold(self, hold_id: str) -> HoldRow | None:
+        return self.holds.get(hold_id)
+
+    def add_hold(self, row: HoldRow) -> None:
+        self.holds[row.id] = row
+
+
+def moment(now_ns: int = NOON_NS, day: int = DAY) -> Moment:
+    return Moment(now_ns=now_ns, day=day, boot=1, lease_tokens=256)
+
+
+def account(**fields: Any) -> Account:
+    return Account(**{"id": "acct_1", "name": "team-a", **fields})
+
+
+def key(**fields: Any) -> Key:
+    return Key(
+        **{"id": "key_1", "account_id": "acct_1", "surface": "main", "hash": b"h", "display": "sk-…9fQ2", **fields}
+    )
+
+
+def book(*, of: Account | None = None, by: Key | None = None) -> DictBook:
+    return DictBook(of or account(), by or key())
+
+
+def command(**fields: Any) -> Reserve:
+    defaults: dict[str, Any] = {
+        "id": f"req_{next(_numbers):08d}",
+        "key_id": "key_1",
+        "model": "gpt-5.4-mini",
+        "surface": "main",
+        "input_tokens": 100,
+        "limit": 500,
+        "requested": 500,
+        "n": 1,
+        "price": PRICE,
+        "prepaid": False,
+        "stream": True,
+        "exact": True,
+    }
+    return Reserve(**{**defaults, **fields})
+
+
+def admitted(of: DictBook, **fields: Any) -> Hold:
+    """The hold that a request gets."""
+    outcome = rules.reserve(of, command(**fields), moment())
+    assert isinstance(outcome, Hold), outcome
+    return outcome
+
+
+def finished(input_tokens: int = 100, output_tokens: int = 200, **fields: Any) -> Ending:
+    return Ending(
+        **{
+            "reason": "finished",
+            "source": "upstream",
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            **fields,
+        }
+    )
+
+
+class Fatal(Exception):
+    """A ledger under test said that the process must stop."""
+
+
+def no_fatal(message: str) -> None:
+    raise Fatal(message)
+
+
+@asynccontextmanager
+async def opened(path: str, clock: HeldClock | None = None, **options: Any) -> AsyncIterator[Ledger]:
+    settings: dict[str, Any] = {"config": FAST, "on_fatal": no_fatal, "ballast_bytes": 4096, **options}
+    ledger = await Ledger.open(path, clock=clock or HeldClock(), **settings)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+async def with_key(ledger: Ledger, name: str = "team-a", concurrency: int | None = None, **caps: Any) -> str:
+    """An account with one key; the key's id."""
+    await ledger.create_account(name, caps)
+    made, _ = await ledger.create_key(name, "main", "sk-", None, concurrency)
+    return made.id
+
+
+async def until(condition: Callable[[], object], within_s: float = 5.0) -> None:
+    """Wait until ``condition`` holds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+async def quiet(ledger: Ledger) -> None:
+    """Wait until everything put is committed, and check that the books are right."""
+    assert await ledger.check() == []
+
+
+def run_as_nobody(function: Callable[[], Awaitable[None]]) -> int:
+    """Run ``function`` in a child that is not root; its exit code (0: it returned)."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            asyncio.run(function())  # type: ignore[arg-type]
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from streamrouter.ledger import reads, rules, schema
+from streamrouter.ledger.sqlite_book import SqliteBook
+from tests.ledger.books import DAY, NOON_NS, account, command, finished, key, moment
+
+
+@pytest.fixture
+def raw() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.prepare(connection)
+    book = SqliteBook(connection, {})
+    book.add_account(account(credited=10**9, daily_input=1000, models=["gpt"]))
+    book.add_account(account(id="acct_2", name="acct_1-b"))
+    book.add_key(key())
+    book.add_key(key(id="key_2", hash=b"h2", account_id="acct_2"))
+    rules.reserve(book, command(id="req_1", prepaid=True), moment())
+    rules.reserve(book, command(id="req_2", prepaid=True), moment())
+    rules.settle(book, "req_2", finished(), NOON_NS)
+    book.write()
+    yield connection
+    connection.close()
+
+
+def test_accounts_and_keys(raw: sqlite3.Connection) -> None:
+    assert [each.name for each in reads.accounts(raw)] == ["acct_1-b", "team-a"]
+    assert [each.id for each in reads.keys(raw)] == ["key_1", "key_2"]
+    assert [each.id for each in reads.keys(raw, "acct_2")] == ["key_2"]
+    assert reads.account_named(raw, "team-a").models == reads.account_named(raw, "acct_1").models == ["gpt"]
+
+
+def test_usage_tells_what_is_used_reserved_and_capped(raw: sqlite3.Connection) -> None:
+    usage = reads.usage(raw, "team-a", DAY)
+    assert usage.input == {"used": 100, "reserved": 100, "cap": 1000}
+    assert usage.output == {"used": 200, "reserved": 500, "cap": None}
+    assert (usage.credited, usage.spent, usage.reserved_usd, usage.in_flight) == (10**9, 135_000, 315_000, 1)
+    assert (usage.day, usage.unlimited) == ("2024-10-04", False)
+    assert reads.usage(raw, "team-a", DAY + 1).input["used"] == 0
+
+
+def test_an_unknown_account_says_where_to_look(raw: sqlite3.Connection) -> None:
+    with pytest.raises(LookupError, match="user list"):
+        reads.usage(raw, "nobody", DAY)
