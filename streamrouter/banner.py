@@ -1,0 +1,44 @@
+"""What a start prints: where it listens, which upstreams it has, and a line to paste that streams."""
+
+from __future__ import annotations
+
+import json
+
+from streamrouter import __version__
+from streamrouter.config.load import Loaded
+
+
+def banner(loaded: Loaded, host: str, port: int, *, created: bool, secret: str | None) -> str:
+    """The lines, ready to write. ``secret``: the first key, shown this once."""
+    config = loaded.config
+    surface = config.surface[0]
+    shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
+    base = f"http://{shown}:{port}"
+    upstreams = ", ".join(
+        f"{name} ({'demo, built in' if upstream.base_url.startswith('demo:') else upstream.base_url})"
+        for name, upstream in config.upstreams.items()
+    )
+    model = next(iter(config.models), "demo")
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]})
+    key = secret or f"${_key_variable(surface.name)}"
+    state = " (created)" if created else ""
+    lines = [
+        f"streamrouter {__version__}   ledger {config.ledger.path}{state}   config {loaded.source}",
+        f"Upstreams  {upstreams or 'none'}",
+        f"API        {base}{surface.base_path}",
+        *(f"           {base}{other.base_path}   ({other.name})" for other in config.surface[1:]),
+    ]
+    if secret is not None:
+        lines.append(f'Key        {secret}   (shown this once; account "default")')
+    else:
+        lines.append("Key        a new one: streamrouter key create default")
+    lines += [
+        f'Try        curl -N {base}{surface.base_path}/chat/completions -H "Authorization: Bearer {key}" '
+        f"-H \"Content-Type: application/json\" -d '{body}'",
+        "",
+    ]
+    return "".join(f"  {line}\n" if line else "\n" for line in lines)
+
+
+def _key_variable(surface: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in surface.upper()) + "_API_KEY"

@@ -1,0 +1,306 @@
+"""The story of one request: resolve, admit, forward, relay & meter, settle. Read this first.
+
+    decode → authenticate (both in ``web/completions.py``) → resolve → admit → forward → relay & meter → settle
+
+A request *reserves* before its first upstream byte and *settles* after its last one. The settlement is a plain,
+synchronous put from ``finally``: whatever ends a request (an exception, a cancellation, a client that leaves), the
+meter knows what it came to. See docs/ledger.md for the rules and ARCHITECTURE.md for the words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from streamrouter.clock import Clock
+from streamrouter.config.schema import Config, SurfaceConfig, UpstreamConfig
+from streamrouter.errors import Refusal
+from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.records import Account, Hold, Key, Reserve
+from streamrouter.ops.metrics import Metrics
+from streamrouter.policy.catalog import Catalog, Model, Target
+from streamrouter.policy.counters import Counters
+from streamrouter.policy.endings import Ending
+from streamrouter.policy.meter import Meter
+from streamrouter.relay.port import Port
+from streamrouter.relay.response import RelayResponse
+from streamrouter.relay.sink import Headers, Sink
+from streamrouter.relay.stream import Relay
+from streamrouter.relay.ticker import Ticker
+from streamrouter.upstream.dispatch import ClientGone, Dispatch, Patience
+from streamrouter.upstream.exchange import Exchange
+from streamrouter.upstream.verdicts import error_event as error_verdict
+from streamrouter.upstream.verdicts import unusable
+from streamrouter.wire.answer import Answer, BadAnswer, decode_answer, with_our_names
+from streamrouter.wire.chat import Call, forward_body
+from streamrouter.wire.chunk import texts
+from streamrouter.wire.refusals import error_event
+from streamrouter.wire.splice import Splicer
+
+T = TypeVar("T")
+_THREAD_BYTES = 64 * 1024
+
+
+class Caller(Struct, frozen=True):
+    """Who asks, and through which surface."""
+
+    key: Key
+    account: Account
+    surface: SurfaceConfig
+    client_request_id: str = ""
+    traceparent: str = ""
+
+
+class Reply(Protocol):
+    """The client's side, as the web layer offers it."""
+
+    async def whole(self, body: bytes, headers: Headers) -> None:
+        """Status 200 with a JSON body."""
+
+    async def stream(self, response: RelayResponse) -> None:
+        """Run a streamed response to its end."""
+
+
+class Request:
+    """One admitted call on its way: what was resolved, what is held for it, what it has come to."""
+
+    def __init__(self, model: Model, call: Call, caller: Caller, hold: Hold, meter: Meter, clock: Clock) -> None:
+        self.model = model
+        self.call = call
+        self.caller = caller
+        self.hold = hold
+        self.meter = meter
+        self.relay: Relay | None = None
+        self._clock = clock
+        self._began = clock.monotonic()
+
+    def ending(self) -> Ending:
+        """What to settle with, as of now."""
+        first = self.relay.first_event_at if self.relay is not None else None
+        return self.meter.ending(
+            ttft_ms=None if first is None else round((first - self._began) * 1000),
+            duration_ms=round((self._clock.monotonic() - self._began) * 1000),
+        )
+
+    def identity(self) -> Headers:
+        """Our id, and the client's own if it sent one."""
+        headers: Headers = [(b"x-request-id", self.call.id.encode("ascii"))]
+        if self.caller.client_request_id:
+            headers.append((b"x-client-request-id", self.caller.client_request_id.encode("ascii")))
+        return headers
+
+    def headers(self) -> Headers:
+        """Who it is, who served it, what it was clamped to, what is left today."""
+        headers = [*self.identity(), (b"x-streamrouter-upstream", self.meter.upstream.encode("ascii", "replace"))]
+        if self.hold.clamped:
+            headers.append((b"x-streamrouter-max-tokens", b"%d" % self.hold.limit))
+        left = self.hold.remaining
+        tokens_reset = b"%ds" % left.tokens_reset_s
+        rows = (
+            (b"input-tokens", left.input_tokens, tokens_reset),
+            (b"output-tokens", left.output_tokens, tokens_reset),
+            (b"requests", left.requests, b"%dms" % left.requests_reset_ms),
+        )
+        for name, pair, reset in rows:
+            if pair is not None:
+                headers.append((b"x-ratelimit-limit-" + name, b"%d" % pair[0]))
+                headers.append((b"x-ratelimit-remaining-" + name, b"%d" % max(0, pair[1])))
+                headers.append((b"x-ratelimit-reset-" + name, reset))
+        return headers
+
+
+class Gateway:
+    """Serves calls. Everything it uses is given; nothing is global."""
+
+    def __init__(
+        self, config: Config, ledger: Ledger, dispatch: Dispatch, counters: Counters, metrics: Metrics, clock: Clock
+    ) -> None:
+        self.catalog = Catalog(config)
+        self.ledger = ledger
+        self.dispatch = dispatch
+        self.counters = counters
+        self.metrics = metrics
+        self.clock = clock
+        self.streams: dict[str, Request] = {}
+        self._server = config.server
+        self._lease_block = config.ledger.lease_tokens
+        deadlines = [self._server.keepalive_s, self._server.commit_status_s]
+        for upstream in config.upstreams.values():
+            deadlines += [upstream.idle_s, upstream.usage_wait_s, upstream.stream_total_s]
+        self._ticker = Ticker(clock, period_s=min(1.0, max(0.01, min(deadlines) / 10)))
+
+    async def serve(self, call: Call, caller: Caller, reply: Reply) -> None:
+        """One call from the resolved model to the settlement. Raises Refusal while the status is not committed."""
+        model = self.catalog.resolve(call.model, caller.account.models, caller.key.models)
+        if call.stream and not model.streaming:
+            raise Refusal("invalid_value", f"The model {model.id} does not stream. Send stream: false.", param="stream")
+        request = await self._admit(model, call, caller)
+        try:
+            if call.stream:
+                await self._stream(request, reply)
+            else:
+                await self._answer(request, reply)
+        except Refusal as refusal:
+            request.meter.end(refusal.code)
+            raise
+        finally:
+            self.ledger.settle(request.hold, request.ending())
+
+    async def _admit(self, model: Model, call: Call, caller: Caller) -> Request:
+        """Count the prompt, reserve what the request may come to at most; durable when this returns."""
+        count = await self.counters.prompt(model, call)
+        if count.local >= model.context_length:
+            raise Refusal(
+                "context_length_exceeded",
+                f"This prompt has {count.local} tokens; {model.id} takes at most {model.context_length} with its "
+                "answer. Shorten the messages.",
+                param="messages",
+            )
+        count_text = await self.counters.text(model)
+        ceiling = min(model.max_output_tokens, model.context_length - count.local)
+        hold = await self.ledger.reserve(
+            Reserve(
+                id=call.id,
+                key_id=caller.key.id,
+                model=model.id,
+                surface=caller.surface.name,
+                input_tokens=count.bound,
+                limit=min(call.max_tokens or model.default_max_tokens, ceiling),
+                requested=call.max_tokens,
+                n=call.n,
+                price=model.price,
+                prepaid=caller.surface.billing == "prepaid",
+                stream=call.stream,
+                exact=model.exact,
+            )
+        )
+        meter = Meter(
+            count=count_text,
+            local_input=count.local,
+            r_input=hold.r_input,
+            r_output=hold.r_output,
+            n=call.n,
+            lease=hold.lease,
+            exact=model.exact,
+        )
+        return Request(model, call, caller, hold, meter, self.clock)
+
+    async def _answer(self, request: Request, reply: Reply) -> None:
+        """Read the upstream to its end (the client may leave, the answer is paid for), settle, and only then answer."""
+        meter = request.meter
+
+        async def accept(exchange: Exchange, config: UpstreamConfig) -> tuple[bytes, Answer]:
+            return await _read_answer(exchange, config, meter)
+
+        body, answer = await self._forward(request, Patience(), accept)
+        for choice in answer.choices or ():
+            for channel, text in texts(choice.message):
+                meter.add_text(choice.index, channel, text)
+        if len(answer.usage) > 4:
+            meter.add_usage(answer.usage)
+        meter.end("finished")
+        if len(body) > _THREAD_BYTES:
+            await asyncio.to_thread(meter.recount)
+        await self.ledger.settle_durably(request.hold, request.ending())
+        await reply.whole(with_our_names(body, request.model.id, request.call.id), request.headers())
+
+    async def _stream(self, request: Request, reply: Reply) -> None:
+        """Relay until the stream has ended. A failure before the status is committed is raised."""
+        patience = Patience()
+        call, hold, meter = request.call, request.hold, request.meter
+        response = RelayResponse(lambda sink: self._relay(request, relay, sink, patience))
+        port = Port(
+            monotonic=self.clock.monotonic,
+            start=lambda sink: response.start(sink, request.headers()),
+            settle=lambda: self.ledger.settle(hold, request.ending()),
+            extend=lambda lease, urgent: self.ledger.extend(hold, lease, urgent=urgent),
+            hang_up=patience.hang_up,
+            error_event=lambda refusal: error_event(refusal, call.id),
+            lease_block=self._lease_block,
+            keepalive_s=self._server.keepalive_s,
+            commit_status_s=self._server.commit_status_s,
+        )
+        splicer = Splicer(request.model.id, call.id, self.clock.now_ns() // 1_000_000_000)
+        request.relay = relay = Relay(port, meter, splicer, include_usage=call.include_usage)
+        hold.on_lease = lambda: relay.leased(hold)
+        self.streams[call.id] = request
+        self.metrics.stream_opened()
+        try:
+            await reply.stream(response)
+        finally:
+            del self.streams[call.id]
+            self.metrics.stream_closed()
+
+    async def _relay(self, request: Request, relay: Relay, sink: Sink, patience: Patience) -> None:
+        """Forward, then wait for the end. Everything in between happens in the upstream's read callback."""
+        relay.attach(sink)
+        self._ticker.add(relay)
+        try:
+            await self._forward(request, patience, relay.accept)
+            await relay.done
+        except ClientGone:
+            if relay.stopped is not None:
+                _stopped(relay, relay.stopped)
+        except Refusal as refusal:
+            _stopped(relay, refusal)
+        finally:
+            relay.release()
+
+    async def _forward(
+        self, request: Request, patience: Patience, accept: Callable[[Exchange, UpstreamConfig], Awaitable[T]]
+    ) -> T:
+        """Open the model's upstream: try, retry, fall back, until ``accept`` has taken an answer."""
+        call, caller = request.call, request.caller
+
+        def body(target: Target, config: UpstreamConfig) -> bytes:
+            return forward_body(
+                call,
+                model=target.model,
+                limit=request.hold.limit,
+                limit_field=config.max_tokens_field or "max_tokens",
+                ask_usage=config.ask_usage is not False,
+                stream=call.stream,
+            )
+
+        headers = {"x-request-id": call.id}
+        if caller.traceparent:
+            headers["traceparent"] = caller.traceparent
+        return await self.dispatch.open(
+            request.model,
+            stream=call.stream,
+            body=body,
+            headers=headers,
+            meter=request.meter,
+            patience=patience,
+            accept=accept,
+        )
+
+
+def _stopped(relay: Relay, refusal: Refusal) -> None:
+    """A failure is an HTTP status until one is committed, and an error event from then on."""
+    if not relay.committed:
+        raise refusal
+    relay.fail(refusal)
+
+
+async def _read_answer(exchange: Exchange, config: UpstreamConfig, meter: Meter) -> tuple[bytes, Answer]:
+    """The whole body, decoded. Raises Upstreamed for what cannot be used, a plain Refusal for what is too large."""
+    if exchange.headers.get("content-encoding", "identity").lower() != "identity":
+        exchange.close()
+        raise unusable("it is compressed")
+    body, whole = await exchange.read(config.max_answer_bytes)
+    if not whole:
+        exchange.close()
+        meter.whole_output = True  # somebody was paid for all this: the hold is charged whole (F31)
+        most = config.max_answer_bytes // (1024 * 1024)
+        raise Refusal("upstream_invalid_response", f"The upstream's answer is larger than {most} MiB. Ask for less.")
+    try:
+        answer = decode_answer(body)
+    except BadAnswer:
+        raise unusable("it is not a chat completion") from None
+    if len(answer.error) > 4 and not answer.choices:
+        raise error_verdict(bytes(answer.error))
+    return body, answer

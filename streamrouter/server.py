@@ -1,0 +1,336 @@
+"""The server: hypercorn's protocol layers on our own sockets, with a sink that writes streams without ceremony.
+
+What hypercorn does otherwise costs or breaks a streaming proxy (measured, ARCHITECTURE.md): ``send()`` per event runs
+a state machine, a lock and a drain; it never raises after the client left; a client that stops reading blocks it for
+ever; its graceful time is 3 s. So: listening sockets are made here (``TCP_USER_TIMEOUT``, ``SO_SNDBUF``), a stream is
+written to its transport by ``ConnectionSink``, and draining is ours. Request parsing, keep-alive, heads and ends stay
+h11's and hypercorn's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from itertools import chain
+from typing import Any
+
+import h11
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.events import EndBody, Event, Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+from starlette.types import ASGIApp
+
+from streamrouter.config.schema import ServerConfig
+from streamrouter.relay.sink import EXTENSION, Headers, Reader
+
+SEND_BUFFER_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 32 * 1024
+READ_BYTES = 64 * 1024
+BACKLOG = 2048
+
+
+class ConnectionSink:
+    """A stream's way to its client: head, chunks and end go to the transport in as few writes as possible.
+
+    Correct because a chunk of a chunked HTTP/1.1 body needs no state machine; the head and the end go through h11,
+    which so knows where the connection stands. Pinned to hypercorn 0.18 and property-tested against h11's own framing.
+    """
+
+    def __init__(self, stream: Stream, protocol: Http1, transport: asyncio.Transport) -> None:
+        self._reader: Reader | None = None
+        self._stream = stream
+        self._protocol = protocol
+        self._transport = transport
+        self._head = b""
+        self._started = False
+        self._ended = False
+
+    @property
+    def reader(self) -> Reader | None:
+        return self._reader
+
+    @reader.setter
+    def reader(self, reader: Reader | None) -> None:
+        self._reader = reader
+        if reader is not None and (self._stream.closed or self._transport.is_closing()):
+            reader.client_gone()  # it left before anybody listened: while the request was counted or reserved
+
+    def start(self, status: int, headers: Headers) -> None:
+        protocol = self._protocol
+        all_headers = list(chain(headers, protocol.config.response_headers("h11")))
+        event = h11.Response(headers=all_headers, status_code=status)
+        self._head = protocol.frame(event)
+        self._stream.begin(status, headers)
+        self._started = True
+
+    def write(self, data: bytes) -> None:
+        if data and self._started and not self._ended:
+            head, self._head = self._head, b""
+            self._write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+
+    def end(self, data: bytes) -> None:
+        if not self._started or self._ended:
+            return
+        self._ended = True
+        head, self._head = self._head, b""
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        self._write(head + chunk + self._protocol.frame(h11.EndOfMessage()))
+        self._protocol.ended = True
+
+    def _write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def close(self) -> None:
+        """Tell hypercorn that the response is over (its bytes have left already)."""
+        if self._started:
+            await self._stream.app_send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Stream(HTTPStream):
+    """A request that offers its sink, and tells it at once when the client is gone."""
+
+    protocol: Http1
+    sink: ConnectionSink | None = None
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, Request):
+            self.start_time = time.time()
+        elif not self.closed and type(event).__name__ == "StreamClosed" and self.sink is not None:
+            sink, self.sink = self.sink, None
+            if sink.reader is not None:
+                sink.reader.client_gone()
+        await super().handle(event)
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """The response has started (hypercorn's state, without its send)."""
+        self.response = {"type": "http.response.start", "status": status, "headers": headers}
+        self.state = ASGIHTTPState.RESPONSE
+
+    def make_sink(self) -> ConnectionSink:
+        self.sink = ConnectionSink(self, self.protocol, self.protocol.transport)
+        return self.sink
+
+
+class Http1(H11Protocol):
+    """HTTP/1.1 on one connection."""
+
+    transport: asyncio.Transport
+    ended = False  # the end of this response is written: hypercorn's EndBody has nothing left to do
+
+    def frame(self, event: h11.Response | h11.EndOfMessage) -> bytes:
+        """The bytes of an event, through h11's state machine; nothing once the client broke the protocol."""
+        try:
+            return self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            return b""
+
+    async def stream_send(self, event: Event) -> None:
+        if self.ended and isinstance(event, EndBody):
+            self.ended = False
+            return
+        await super().stream_send(event)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        stream = Stream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        stream.protocol = self
+        self.stream = stream
+        self.ended = False
+        await stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii"),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        if request.http_version == b"1.1" and request.method != b"HEAD" and not stream.closed:
+            stream.scope["extensions"][EXTENSION] = stream.make_sink  # type: ignore[assignment]
+        self.keep_alive_requests += 1
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """No h2c upgrade, no prior-knowledge HTTP/2 on this port: the gate refuses what asks for it."""
+
+
+class ClientProtocol(asyncio.StreamReaderProtocol):
+    """The transport's side: tells the sink when the client falls behind and when it has caught up."""
+
+    http: Http1 | None = None
+
+    def _sink_reader(self) -> Reader | None:
+        stream = self.http.stream if self.http is not None else None
+        sink = stream.sink if isinstance(stream, Stream) else None
+        return sink.reader if sink is not None else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reader = self._sink_reader()
+        super().connection_lost(exc)
+        if reader is not None:
+            reader.client_gone()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        reader = self._sink_reader()
+        if reader is not None:
+            reader.client_blocked()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        reader = self._sink_reader()
+        if reader is not None:
+            reader.client_writable()
+
+
+class Connection(TCPServer):
+    """One client connection, from accept to close."""
+
+    client_protocol: ClientProtocol
+
+    async def run(self) -> None:
+        transport: Any = self.writer.transport
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        raw = self.writer.get_extra_info("socket")
+        try:
+            client = parse_socket_addr(raw.family, raw.getpeername())
+            server = parse_socket_addr(raw.family, raw.getsockname())
+            async with TaskGroup(self.loop) as task_group:
+                self._task_group = task_group
+                await self._speak(task_group, transport, client, server)
+        except OSError:
+            pass  # the client went away while it was accepted
+        finally:
+            await self._close()
+
+    async def _speak(self, task_group: TaskGroup, transport: asyncio.Transport, client: Any, server: Any) -> None:
+        state = ConnectionState(self.state)
+        wrapper = ProtocolWrapper(
+            self.app, self.config, self.context, task_group, state, False, client, server, self.protocol_send
+        )
+        http = Http1(self.app, self.config, self.context, task_group, state, False, client, server, self.protocol_send)
+        http.transport = transport
+        wrapper.protocol = http
+        self.protocol = wrapper
+        self.client_protocol.http = http
+        await wrapper.initiate()
+        await self.idle_task.restart(task_group, self._idle_timeout)
+        await self._read_data()
+
+    async def _read_data(self) -> None:
+        while not self.reader.at_eof():
+            try:
+                data = await self.reader.read(READ_BYTES)
+            except OSError:
+                break
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
+
+
+def listen(host: str, port: int, stalled_client_s: float) -> list[socket.socket]:
+    """Listening sockets for every address of ``host``; accepted ones inherit what is set here.
+
+    ``TCP_USER_TIMEOUT`` closes a client that takes nothing for ``stalled_client_s`` (Linux); ``SO_SNDBUF`` bounds what
+    it can make us hold. Raises OSError when the address cannot be had.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    made: list[socket.socket] = []
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        sock = socket.socket(family, kind, protocol)
+        made.append(sock)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_client_s * 1000))
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+        except OSError:
+            for opened in made:
+                opened.close()
+            raise
+        sock.setblocking(False)
+    return made
+
+
+class Server:
+    """Accepts on ``sockets`` and serves ``app`` until it is closed and drained."""
+
+    def __init__(self, app: ASGIApp, config: ServerConfig, sockets: list[socket.socket]) -> None:
+        self._wrapped = ASGIWrapper(app)  # type: ignore[arg-type]
+        self._sockets = sockets
+        self._hypercorn = HypercornConfig()
+        self._hypercorn.include_server_header = False
+        self._hypercorn.accesslog = None
+        self._hypercorn.errorlog = None
+        self._hypercorn.keep_alive_timeout = config.idle_timeout_s
+        self._hypercorn.keep_alive_max_requests = 1_000_000_000
+        self._hypercorn.h11_max_incomplete_size = MAX_HEAD_BYTES
+        self._context = WorkerContext(None)
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            self._servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG))
+
+    def _protocol(self) -> ClientProtocol:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
+        protocol = ClientProtocol(reader, lambda r, w: self._accepted(r, w, protocol), loop=loop)
+        return protocol
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, protocol: ClientProtocol) -> None:
+        loop = asyncio.get_running_loop()
+        connection = Connection(self._wrapped, loop, self._hypercorn, self._context, {}, reader, writer)
+        connection.client_protocol = protocol
+        task = loop.create_task(connection.run())
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def close_listeners(self) -> None:
+        """Accept no more; idle connections are closed, requests in flight go on."""
+        for server in self._servers:
+            server.close()
+        await self._context.terminated.set()
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until every connection is closed, at most ``timeout_s``; True if all are."""
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=timeout_s)
+        return not self._connections
+
+    async def abort(self) -> None:
+        """Cut what is left."""
+        connections = list(self._connections)
+        for task in connections:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*connections, return_exceptions=True)

@@ -1,0 +1,63 @@
+"""Reading a request's body: bounded in size and time, JSON only, told apart before anything is parsed."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Message, Receive, Scope
+
+from streamrouter.errors import Refusal
+
+
+class ClientLeft(Exception):
+    """The client left before its request was whole: there is nobody to answer, and nothing was reserved."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of that (lower-case) name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found
+    return None
+
+
+def check_media_type(scope: Scope) -> None:
+    """Only JSON, only uncompressed (S22, F39): forms and XML are not parsed, a bomb is not unpacked."""
+    kind = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise Refusal("unsupported_media_type", 'Send the request as JSON with "Content-Type: application/json".')
+    if (header(scope, b"content-encoding") or b"identity").strip().lower() != b"identity":
+        raise Refusal("unsupported_media_type", "Send the body uncompressed (no Content-Encoding).")
+
+
+async def read_body(scope: Scope, receive: Receive, most: int, timeout_s: float) -> bytes:
+    """The whole body. Refusal ``request_too_large`` (by length or while it grows), ``request_timeout``; ClientLeft."""
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared[:20]) > most:
+        raise _too_large(most)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                message = await _message(receive)
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > most:
+                    raise _too_large(most)
+                if not message.get("more_body"):
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except TimeoutError:
+        raise Refusal("request_timeout", f"The body did not arrive within {timeout_s:g} s.") from None
+
+
+async def _message(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientLeft
+    return message
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal("request_too_large", f"The body is larger than {most} bytes. Send less, or raise max_body_bytes.")

@@ -1,0 +1,66 @@
+"""The first ASGI layer: strict about what HTTP it lets in.
+
+The server below accepts more than is wise (lower-case methods, absolute-form targets, CONNECT, control characters,
+hundreds of headers: measured). Whatever is let through here has a plain method, a plain path and a sane header block.
+Routing and authentication read ``scope["path"]`` only, never the Host header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from streamrouter.errors import Refusal
+from streamrouter.web.replies import send_refusal
+
+METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
+MOST_HEADERS = 100
+MOST_HEADER_BYTES = 16 * 1024
+MOST_PATH_BYTES = 4096
+
+
+class Gate:
+    """Refuses what no client of ours sends; everything else goes to ``app``."""
+
+    def __init__(self, app: ASGIApp, new_id: Callable[[], str]) -> None:
+        self._app = app
+        self._new_id = new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1003})
+            return
+        refusal = verdict(scope)
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            await send_refusal(send, refusal, self._new_id(), headers=[(b"connection", b"close")])
+
+
+def verdict(scope: Scope) -> Refusal | None:
+    """Why a request is refused unseen, None for a sane one."""
+    path = scope["path"]
+    if scope["method"] not in METHODS:
+        return Refusal("method_not_allowed", "This method is not served here.")
+    if not path.startswith("/") or path.startswith("//") or len(path) > MOST_PATH_BYTES:
+        return Refusal("bad_request", "The request's target must be a plain path.")
+    if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
+        return Refusal("bad_request", "The request's path holds characters or segments that are not allowed.")
+    headers = scope["headers"]
+    if len(headers) > MOST_HEADERS or sum(len(k) + len(v) for k, v in headers) > MOST_HEADER_BYTES:
+        return Refusal("bad_request", f"At most {MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes of them, please.")
+    return _framing(headers)
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> Refusal | None:
+    """Two framings at once are how requests are smuggled past an edge (RFC 9112 section 6.1)."""
+    names = [name for name, _ in headers]
+    if b"transfer-encoding" in names and b"content-length" in names:
+        return Refusal("bad_request", "A request has either Content-Length or Transfer-Encoding, not both.")
+    if names.count(b"content-length") > 1 or names.count(b"host") > 1 or names.count(b"authorization") > 1:
+        return Refusal("bad_request", "A header that may stand once stands twice.")
+    if any(name == b"upgrade" and b"h2c" in value.lower() for name, value in headers):
+        return Refusal("bad_request", "HTTP/2 is not spoken on a clear-text port.")
+    return None

@@ -1,0 +1,68 @@
+"""Fixtures that every folder uses: real servers, the scripted upstream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server
+from tests.support.upstream import ScriptedUpstream
+
+CONFIG = """
+[server]
+keepalive_s = {keepalive_s}
+
+[upstreams.main]
+base_url = "{url}"
+api_key = "sk-provider-secret-0123456789"
+{upstream}
+
+[models.test]
+upstream_model = "up-model"
+exact = true
+price = {{ input = "0.40", output = "1.60", cache_read = "0.10" }}
+
+[models."other/model:1"]
+upstream_model = "other-up"
+
+[[surface]]
+name = "main"
+billing = "{billing}"
+"""
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    async with ScriptedUpstream() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers; all are stopped at the end. ``serve(url, billing=…, upstream='idle_s = 1')`` or ``config=…``."""
+    started: list[Server] = []
+
+    def start(
+        url: str = "demo:",
+        *,
+        billing: str = "tokens",
+        upstream: str = "",
+        keepalive_s: float = 15,
+        config: str | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Server:
+        directory = tmp_path / f"server{len(started)}"
+        directory.mkdir()
+        text = config or CONFIG.format(url=url, billing=billing, upstream=upstream, keepalive_s=keepalive_s)
+        server = Server(directory, text, env)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
+        elif server.process is not None and server.process.stdout is not None:
+            server.process.stdout.close()
