@@ -82,6 +82,7 @@ class App:
         ledger = self.ledger.health()
         found = ["draining"] if self.draining else []
         found += [f"ledger: {ledger}"] if ledger else []
+        found += [f"clock: {self.ledger.clock_alarm}"] if self.ledger.clock_alarm else []
         return found + ([] if self.dispatch.upstreams else ["no upstream is configured"])
 
     def stop_streams(self, refusal: Refusal, chosen: Callable[[Hold], bool] = lambda hold: True) -> int:

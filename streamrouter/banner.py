@@ -8,8 +8,8 @@ from streamrouter import __version__
 from streamrouter.config.load import Loaded
 
 
-def banner(loaded: Loaded, host: str, port: int, *, created: bool, secret: str | None) -> str:
-    """The lines, ready to write. ``secret``: the first key, shown this once."""
+def banner(loaded: Loaded, host: str, port: int, *, created: bool, account: str, secret: str | None) -> str:
+    """The lines, ready to write. ``secret``: the first key, of ``account``, shown this once."""
     config = loaded.config
     surface = config.surface[0]
     shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
@@ -29,9 +29,9 @@ def banner(loaded: Loaded, host: str, port: int, *, created: bool, secret: str |
         *(f"           {base}{other.base_path}   ({other.name})" for other in config.surface[1:]),
     ]
     if secret is not None:
-        lines.append(f'Key        {secret}   (shown this once; account "default")')
+        lines.append(f"Key        {secret}   (shown this once; account {account})")
     else:
-        lines.append("Key        a new one: streamrouter key create default")
+        lines.append(f"Key        a new one: streamrouter key create {account}")
     lines += [
         f'Try        curl -N {base}{surface.base_path}/chat/completions -H "Authorization: Bearer {key}" '
         f"-H \"Content-Type: application/json\" -d '{body}'",

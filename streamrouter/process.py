@@ -51,7 +51,14 @@ class _Process:
         config = self._config
         sockets = listen(config.server.host, config.server.port, config.server.stalled_client_s)
         new_file = not os.path.exists(config.ledger.path)
-        ledger = await Ledger.open(config.ledger.path, config=config.ledger, clock=self._clock, on_fatal=self._fatal)
+        try:
+            ledger = await Ledger.open(
+                config.ledger.path, config=config.ledger, clock=self._clock, on_fatal=self._fatal
+            )
+        except BaseException:  # nobody will serve on them
+            for sock in sockets:
+                sock.close()
+            raise
         metrics = Metrics(config.models, config.upstreams)
         app = App(config, ledger, make_upstreams(config.upstreams), self._clock, self._log, metrics)
         metrics.watch(lambda: ledger.queue_length, lambda: self._log.dropped)
@@ -60,11 +67,11 @@ class _Process:
         )
         server = Server(app.asgi, config.server, sockets)
         await control.start()
-        secret = await self._first_key(ledger)
+        account, secret = await self._first_key(ledger)
         await server.start()
         self._signals()
         host, port = sockets[0].getsockname()[:2]
-        self._say(banner(self._loaded, host, port, created=new_file, secret=secret))
+        self._say(banner(self._loaded, host, port, created=new_file, account=account, secret=secret))
         warm = asyncio.create_task(self._warm(app))
         await self._stop.wait()
         warm.cancel()
@@ -75,16 +82,17 @@ class _Process:
         self._log.event("info", "stopped")
         return EXIT_OK
 
-    async def _first_key(self, ledger: Ledger) -> str | None:
-        """A first account and key on an empty ledger, so that the first request works; None on every later start."""
-        if await ledger.accounts():
-            return None
+    async def _first_key(self, ledger: Ledger) -> tuple[str, str | None]:
+        """A first account and key on an empty ledger, so that the first request works; no key on every later start."""
+        accounts = await ledger.accounts()
+        if accounts:
+            return accounts[0].name, None
         defaults = self._config.defaults
         caps = {name: getattr(defaults, name) for name in defaults.__struct_fields__}
         await ledger.create_account(FIRST_ACCOUNT, caps)
         surface = self._config.surface[0]
         _, secret = await ledger.create_key(FIRST_ACCOUNT, surface.name, surface.key_prefix, None, surface.concurrency)
-        return secret
+        return FIRST_ACCOUNT, secret
 
     async def _warm(self, app: App) -> None:
         """Load the tokenizers that the models need, so that the first request does not wait for them."""
@@ -95,7 +103,13 @@ class _Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        loop.add_signal_handler(signal.SIGHUP, self._log.reopen)
+        loop.add_signal_handler(signal.SIGHUP, self._reopen_log)
+
+    def _reopen_log(self) -> None:
+        try:
+            self._log.reopen()
+        except OSError as error:
+            self._log.event("error", "log_not_reopened", detail=str(error))  # the old file goes on
 
     def _signalled(self) -> None:
         (self._now if self._stop.is_set() else self._stop).set()

@@ -74,6 +74,8 @@ class ConnectionSink:
         self._head = protocol.frame(event)
         self._stream.begin(status, headers)
         self._started = True
+        if self.reader is not None and self._transport.get_write_buffer_size() > HIGH_WATER_BYTES:
+            self.reader.client_blocked()  # by the response before this one: the transport tells it once only
 
     def write(self, data: bytes) -> None:
         if data and self._started and not self._ended:
@@ -94,8 +96,11 @@ class ConnectionSink:
             self._transport.write(data)
 
     async def close(self) -> None:
-        """Tell hypercorn that the response is over (its bytes have left already)."""
-        if self._started:
+        """Tell hypercorn that the response is over (its bytes have left already).
+
+        One without an end is not ended here: the connection is then cut, and what was sent does not look whole.
+        """
+        if self._ended:
             await self._stream.app_send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -259,6 +264,8 @@ def listen(host: str, port: int, stalled_client_s: float) -> list[socket.socket]
     made: list[socket.socket] = []
     for family, kind, protocol, _, address in dict.fromkeys(found):
         sock = socket.socket(family, kind, protocol)
+        if made and port == 0:  # a port of the system's choice is one port for all addresses
+            address = (address[0], made[0].getsockname()[1], *address[2:])
         made.append(sock)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -35,10 +35,11 @@ class Downstream:
         sink, self._sink = self._sink, None
         return sink is not None
 
-    def commit(self) -> None:
-        """Send status 200 and the headers, once."""
+    def commit(self, now: float) -> None:
+        """Send status 200 and the headers, once; silence counts from here."""
         if not self.committed and self._sink is not None:
             self.committed = True
+            self._wrote_at = now
             self._start(self._sink)
 
     def write(self, data: bytes, now: float) -> None:
@@ -58,7 +59,7 @@ class Downstream:
             quiet = answered_at is not None and now - answered_at >= self._keepalive_s
             if not quiet and now - began < self._commit_status_s:
                 return
-            self.commit()
+            self.commit(now)
         elif self.blocked or now - self._wrote_at < self._keepalive_s:
             return
         self.write(self._keep_alive(), now)

@@ -11,26 +11,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from msgspec import Raw
-
 from streamrouter.config.schema import UpstreamConfig
 from streamrouter.errors import Refusal, Upstreamed
 from streamrouter.ledger.records import Hold
 from streamrouter.policy.meter import Meter
+from streamrouter.relay.closing import closing
+from streamrouter.relay.deadlines import overdue
 from streamrouter.relay.downstream import Downstream
 from streamrouter.relay.port import Port
 from streamrouter.relay.sink import Sink
+from streamrouter.relay.unstreamed import unstreamed
 from streamrouter.upstream.exchange import Exchange
-from streamrouter.upstream.verdicts import error_event, not_streamed, unusable
+from streamrouter.upstream.verdicts import error_event, unusable
 from streamrouter.wire.chunk import BadChunk, Chunk, decode_chunk
 from streamrouter.wire.splice import Splicer
 from streamrouter.wire.sse import EventTooLarge, Splitter
-from streamrouter.wire.usage import Usage, usage_json
-from streamrouter.wire.whole import chunks_of
 
 DONE = b"[DONE]"
 LINGER_S = 1.0  # how long a finished upstream may take to close its body, so that its connection can be used again
-_FRAMED_DONE = b"data: [DONE]\n\n"
 _EMPTY_DELTA = b'[{"index":0,"delta":{},"finish_reason":null}]'
 
 
@@ -50,6 +48,7 @@ class Relay:
         self._out: list[bytes] = []
         self._held: bytes | None = None  # the framed event that waits for its lease
         self._unread: deque[bytes] = deque()  # payloads behind it
+        self._asked = 0  # the largest lease asked for ahead of time
         self._eof: tuple[Upstreamed | None] | None = None  # the upstream's end, behind those
         self._usage_event: bytes | None = None
         self._first: asyncio.Future[None] | None = None
@@ -133,19 +132,13 @@ class Relay:
         self._meter.forget_usage()
 
     async def _begin(self, exchange: Exchange, config: UpstreamConfig) -> None:
-        """Have the body pushed, or, where a whole JSON answer came instead of a stream, read it (F28)."""
-        if exchange.headers.get("content-encoding", "identity").lower() != "identity":
-            raise unusable("it is compressed")
-        kind = exchange.headers.get("content-type", "").lower()
-        if "json" not in kind and "html" not in kind:
-            exchange.push(self)
-            return
-        body, whole = await exchange.read(config.max_answer_bytes)
-        payloads = chunks_of(body) if whole else None
+        """Have the body pushed, or take a whole answer that came instead of a stream (F28)."""
+        payloads = await unstreamed(exchange, config.max_answer_bytes)
         if payloads is None:
-            raise not_streamed(body)
-        self._exchange = None
-        self._take([*payloads, DONE])
+            exchange.push(self)
+        else:
+            self._exchange = None
+            self._take([*payloads, DONE])
 
     def feed(self, data: bytes) -> None:
         self._fed.append(data)
@@ -236,11 +229,12 @@ class Relay:
         if meter.over_limit():
             self._cut()
             return
-        framed = self._splicer.event(payload, drop_usage=chunk.has_usage)
+        framed = self._splicer.event(payload, drop_usage=chunk.has_usage, null_error=len(chunk.error) > 0)
         if meter.covered():
             self._out.append(framed)
             wanted = meter.wanted_lease(self._port.lease_block)
-            if wanted:
+            if wanted > self._asked:
+                self._asked = wanted
                 self._port.extend(wanted, False)
         else:
             self._hold(framed)
@@ -273,7 +267,7 @@ class Relay:
 
     def _first_event(self) -> None:
         self.first_event_at = self._read_at
-        self._client.commit()
+        self._client.commit(self._read_at)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
 
@@ -289,24 +283,12 @@ class Relay:
     def _cut(self) -> None:
         """The upstream ignores its limit: drop the event, end as a length stop, hang up (F14)."""
         self._meter.end("cut")
-        missing = [i for i in range(self._meter.n) if i not in self._meter.finish_reasons]
-        self._out.extend(self._splicer.own(b'[{"index":%d,"delta":{},"finish_reason":"length"}]' % i) for i in missing)
-        self._usage_event = None
         self._finish()
 
     def _finish(self) -> None:
-        if self._include_usage:
-            self._out.append(self._usage())
-        self._out.append(_FRAMED_DONE)
+        usage = self._usage_event if self._include_usage else None
+        self._out.extend(closing(self._meter, self._splicer, usage, include_usage=self._include_usage))
         self._close(b"".join(self._out))
-
-    def _usage(self) -> bytes:
-        usage, source = self._meter.usage()
-        if source == "upstream" and self._usage_event is not None:
-            return self._splicer.event(self._usage_event, drop_usage=False)
-        if self._meter.reason == "cut":
-            usage = Usage(usage.input, min(usage.output, self._meter.r_output))
-        return self._splicer.own(b"[]", {"usage": Raw(usage_json(usage))})
 
     def _fault(self, fault: Upstreamed) -> None:
         """The upstream failed: before the first event the attempt did, after it the stream does."""
@@ -354,6 +336,8 @@ class Relay:
         self._finished_at = self._port.monotonic()
         if self._meter.reason != "finished":
             self._drop()
+        if not self.done.done():
+            self.done.set_result(None)
 
     def tick(self, now: float) -> bool:
         """Look at the deadlines (``now``: monotonic seconds); False when there is nothing left to look at."""
@@ -367,13 +351,11 @@ class Relay:
         return True
 
     def _deadlines(self, now: float, config: UpstreamConfig) -> None:
-        quiet, blocked = now - self._read_at >= config.idle_s, self._client.blocked
-        if self._held is not None:
-            if quiet:
-                self.fail(Refusal("ledger_unavailable", "The ledger did not answer in time; the stream ends here."))
-        elif self._finished_at is not None and not blocked and now - self._finished_at >= config.usage_wait_s:
-            self._complete()
-        elif now - self._began >= config.stream_total_s:
-            self.fail(Upstreamed("upstream_timeout", f"The stream reached its limit of {config.stream_total_s:g} s."))
-        elif quiet and not blocked:
-            self.fail(Upstreamed("upstream_timeout", f"The upstream sent nothing for {config.idle_s:g} s."))
+        held, blocked = self._held is not None, self._client.blocked
+        waited_s = now - self._finished_at if self._finished_at is not None else 0.0
+        if waited_s >= config.usage_wait_s and not held and not blocked:
+            self._complete()  # usage or [DONE] is awaited no longer
+            return
+        refusal = overdue(config, now - self._began, now - self._read_at, held=held, blocked=blocked)
+        if refusal is not None:
+            self.fail(refusal)

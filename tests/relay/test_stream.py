@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -275,7 +276,7 @@ def test_where_the_upstream_is_cut_does_not_matter(
 ) -> None:
     data = b"".join(map(arriving, [*spelled, *lasts])).replace(b"\n", breaks)
     edges = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
 
     async def client_gets(reads: list[bytes]) -> tuple[bytes, object]:
         dialogue = Dialogue(usage=usage, lease=lease, r_output=12, max_event_bytes=4000)

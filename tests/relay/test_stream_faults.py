@@ -45,7 +45,9 @@ async def test_a_body_that_ends_before_the_first_event_fails_the_attempt(ends: s
 @pytest.mark.parametrize("arrives", [each for each in ATTEMPTS if each != "huge"])
 async def test_what_follows_a_fault_in_the_same_read_is_not_delivered(arrives: str) -> None:
     """Else the next attempt's events would follow those of this one."""
-    await Dialogue().play(f'-- answered\n>> {arrives} | "a" | stop\n>> "b"\n-- wait 0\n== close\n<<\n$$ cancelled ambiguous 10/0')
+    await Dialogue().play(
+        f'-- answered\n>> {arrives} | "a" | stop\n>> "b"\n-- wait 0\n== close\n<<\n$$ cancelled ambiguous 10/0'
+    )
 
 
 async def test_a_whole_answer_that_is_too_large_fails_the_attempt() -> None:
@@ -100,7 +102,8 @@ SECOND: dict[str, tuple[dict[str, Any], str]] = {
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     name: (
         {"max_event_bytes": 4000, "usage": True},
-        f'-- answered\n>> "a"\n{arrives}\n<< "a"# / error:{code} end\n== start settle end{close}\n$$ {code} partial 7/1',
+        f'-- answered\n>> "a"\n{arrives}\n<< "a"# / error:{code} end\n'
+        f"== start settle end{close}\n$$ {code} partial 7/1",
     )
     for name, arrives, code, close in [
         ("an error event", ">> error", "upstream_disconnected", " close"),
@@ -256,7 +259,10 @@ CLIENT: dict[str, tuple[dict[str, Any], str]] = {
         << error:upstream_timeout end
         """,
     ),
-    "blocked before there is an upstream": ({}, '-- client blocked\n-- client writable\n==\n-- answered\n>> "a"\n<< "a"#'),
+    "blocked before there is an upstream": (
+        {},
+        '-- client blocked\n-- client writable\n==\n-- answered\n>> "a"\n<< "a"#',
+    ),
 }
 
 STOPS: dict[str, tuple[dict[str, Any], str]] = {
@@ -282,7 +288,7 @@ async def test_a_stop_before_the_first_event_is_told_to_whoever_waits() -> None:
 async def test_release_hangs_up_on_an_upstream_that_is_not_done_and_stops_the_clock() -> None:
     dialogue = Dialogue()
     await dialogue.play("-- answered\n-- release\n== close\n-- release\n==")
-    dialogue.relay.done.set_result(None)
+    assert dialogue.relay.done.done()
     assert not dialogue.relay.tick(dialogue.now)
 
 

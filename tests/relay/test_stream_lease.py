@@ -39,10 +39,10 @@ LEASES: dict[str, tuple[dict[str, Any], str]] = {
         ==
         -- lease 8
         << "abcdef"# "g" "h"
-        == pause extend! 12 pause
+        == extend 12 pause extend! 12 pause
         -- lease 12
         << "i"
-        == extend 13 resume
+        == resume
         """,
     ),
     "an event larger than a block asks for all of itself": (
@@ -130,17 +130,18 @@ LEASES: dict[str, tuple[dict[str, Any], str]] = {
         >> "abcde" | stop | usage 7/5 | done
         -- lease 8
         << "abcde"# stop usage 7/5 done end
-        == start pause extend! 8 settle end
+        == start pause extend! 8 settle end resume
         $$ finished upstream 7/5
         """,
     ),
     "a whole answer": (
         {"lease": 2},
-        "-- answered json\n<<\n-- accepted\n-- lease 6\n<< \"hey\"# stop done end\n$$ finished upstream 7/3",
+        '-- answered json\n<<\n-- accepted\n-- lease 6\n<< "hey"# stop done end\n$$ finished upstream 7/3',
     ),
     "a stop while it waits": (
         {"lease": 4},
-        '-- answered\n>> "abcde" | "f"\n-- stop\n<< error:server_shutdown end\n-- lease 9\n<<\n$$ server_shutdown partial 7/5',
+        '-- answered\n>> "abcde" | "f"\n-- stop\n<< error:server_shutdown end\n'
+        "-- lease 9\n<<\n$$ server_shutdown partial 7/5",
     ),
     "the client leaves while it waits": (
         {"lease": 4},
@@ -200,7 +201,8 @@ CUTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a count of pieces above that of the text is no reason": (
         {"r_output": 4, "count": lambda text: -(-len(text) // 4)},
-        '-- answered\n>> "a" | "b" | "c" | "d" | "e" | "f"\n>> stop | done\n<< "a"# "b" "c" "d" "e" "f" / stop done end',
+        '-- answered\n>> "a" | "b" | "c" | "d" | "e" | "f"\n'
+        '>> stop | done\n<< "a"# "b" "c" "d" "e" "f" / stop done end',
     ),
     "an inexact tokenizer has slack": (
         {"r_output": 4, "exact": False},
@@ -208,11 +210,13 @@ CUTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "while an event waits for its lease": (
         {"r_output": 8, "lease": 4},
-        '-- answered\n>> "abcde" | "fghi"\n-- lease 8\n<< "abcde"# length done end\n== start pause extend! 8 settle end close',
+        '-- answered\n>> "abcde" | "fghi"\n-- lease 8\n'
+        '<< "abcde"# length done end\n== start pause extend! 8 settle end close',
     ),
     "the client had left, policy drain": (
         {"r_output": 4, "on_disconnect": "drain"},
-        '-- answered\n>> "abc"\n-- client gone\n>> "de"\n<< "abc"#\n== start resume settle close\n$$ client_left abort 7/5',
+        '-- answered\n>> "abc"\n-- client gone\n>> "de"\n<< "abc"#\n'
+        "== start resume settle close\n$$ client_left abort 7/5",
     ),
 }
 

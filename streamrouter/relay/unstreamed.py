@@ -1,0 +1,24 @@
+"""An upstream that was asked for a stream and answers with something else (F27, F28)."""
+
+from __future__ import annotations
+
+from streamrouter.upstream.exchange import Exchange
+from streamrouter.upstream.verdicts import not_streamed, unusable
+from streamrouter.wire.whole import chunks_of
+
+
+async def unstreamed(exchange: Exchange, most: int) -> list[bytes] | None:
+    """The payloads of a whole answer made into chunks, None for a stream that can be pushed.
+
+    ``most``: bytes of a whole answer. Raises Upstreamed for a compressed body, an error in JSON, or anything else.
+    """
+    if exchange.headers.get("content-encoding", "identity").lower() != "identity":
+        raise unusable("it is compressed")
+    kind = exchange.headers.get("content-type", "").lower()
+    if "json" not in kind and "html" not in kind:
+        return None
+    body, whole = await exchange.read(most)
+    payloads = chunks_of(body) if whole else None
+    if payloads is None:
+        raise not_streamed(body)
+    return payloads
