@@ -10,58 +10,41 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
+from streamrouter.bookkeeping import BOOKKEEPING
 from streamrouter.config.schema import Config, SurfaceConfig
-from streamrouter.errors import LedgerError, Refusal, StreamrouterError
+from streamrouter.desk import (
+    AdminError,
+    Args,
+    Desk,
+    Ref,
+    StopStreams,
+    Text,
+    UserName,
+    Verb,
+    check_ref,
+    find,
+    number,
+    when,
+)
+from streamrouter.errors import LedgerError, Refusal
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Account, EntryKind, Key
 from streamrouter.policy.money import nano_to_usd, usd_to_nano
 from streamrouter.policy.topups import terms_of
 
-StopStreams = Callable[[str], int]  # stops the streams of a key (by its id) and says how many
-_EXACT_IN_A_DOUBLE = 2**53
+__all__ = ["VERBS", "AdminError", "Desk", "StopStreams", "Verb", "perform"]
 Cap = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # as in the configuration: what every reader of JSON holds
 Rate = Annotated[int, Meta(ge=1, le=60_000_000)]
 Concurrency = Annotated[int, Meta(ge=1, le=1_000_000)]
-Text = Annotated[str, Meta(min_length=1, max_length=256)]
 Models = Annotated[list[Text], Meta(max_length=1000)]
-Ref = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
-class AdminError(StreamrouterError):
-    """A verb that was not carried out: ``code`` for programs (``docs/cli.md``), ``message`` for people."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-class Desk(Struct, frozen=True):
-    """What the verbs work on. ``stop_streams`` is None where nothing is being served (the command line alone)."""
-
-    ledger: Ledger
-    config: Config
-    stop_streams: StopStreams | None = None
-
-
-class _Args(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Arguments refuse what they do not know; a verb about everything has none."""
-
-
-class UserName(_Args, frozen=True):
-    """A verb about one account, by name."""
-
-    user: Text
-
-
-class UserCaps(_Args, frozen=True):
+class UserCaps(Args, frozen=True):
     """``user.create`` and ``user.set``: a cap left out keeps its default or its value; null is "no cap"."""
 
     user: Text
@@ -74,29 +57,33 @@ class UserCaps(_Args, frozen=True):
     unlimited: bool | UnsetType = UNSET
 
 
-class KeyCreate(_Args, frozen=True):
-    """``key.create``: ``models`` narrows the account's list; ``concurrency`` left out is the surface's own."""
+class KeyCreate(Args, frozen=True):
+    """``key.create``: ``models`` narrows the account's list; ``concurrency`` left out is the surface's own.
+
+    ``ref`` makes it happen once: the same one again gives the key that it made, without its secret.
+    """
 
     user: Text
     surface: Text | None = None
     models: Models | None = None
     concurrency: Concurrency | UnsetType | None = UNSET
+    ref: Ref | None = None
 
 
-class KeyId(_Args, frozen=True):
+class KeyId(Args, frozen=True):
     """A verb about one key, by its id."""
 
     id: Text
 
 
-class KeyRevoke(_Args, frozen=True):
+class KeyRevoke(Args, frozen=True):
     """``key.revoke``: ``now`` also stops the streams that the key has open."""
 
     id: Text
     now: bool = False
 
 
-class TopUp(_Args, frozen=True):
+class TopUp(Args, frozen=True):
     """``topup``: ``amount`` in USD as a decimal string; ``ref`` makes it happen once however often it is sent."""
 
     user: Text
@@ -135,7 +122,7 @@ async def _user_create(desk: Desk, args: UserCaps) -> dict[str, Any]:
     return _account(await desk.ledger.create_account(args.user, caps))
 
 
-async def _user_list(desk: Desk, args: _Args) -> list[dict[str, Any]]:
+async def _user_list(desk: Desk, args: Args) -> list[dict[str, Any]]:
     return [_account(account) for account in await desk.ledger.accounts()]
 
 
@@ -155,16 +142,20 @@ async def _user_enable(desk: Desk, args: UserName) -> dict[str, Any]:
 
 
 async def _key_create(desk: Desk, args: KeyCreate) -> dict[str, Any]:
-    account = await _find(desk.ledger, args.user)
+    account = await find(desk.ledger, args.user)
     surface = _surface(desk.config, args.surface)
     _check_models(desk.config, args.models)
     concurrency = surface.concurrency if args.concurrency is UNSET else args.concurrency
-    key, secret = await desk.ledger.create_key(account.name, surface.name, surface.key_prefix, args.models, concurrency)
-    return {**_key(key, account.name), "key": secret, "warnings": _key_warnings(account, args.models)}
+    check_ref(args.ref)
+    key, secret = await desk.ledger.create_key(
+        account.name, surface.name, surface.key_prefix, args.models, concurrency, args.ref
+    )
+    warnings = _key_warnings(account, args.models)
+    return {**_key(key, account.name), "key": secret or None, "repeated": not secret, "warnings": warnings}
 
 
 async def _key_list(desk: Desk, args: UserName) -> list[dict[str, Any]]:
-    account = await _find(desk.ledger, args.user)
+    account = await find(desk.ledger, args.user)
     return [_key(key, account.name) for key in await desk.ledger.keys(account.id)]
 
 
@@ -183,9 +174,8 @@ async def _key_rotate(desk: Desk, args: KeyId) -> dict[str, Any]:
 
 
 async def _topup(desk: Desk, args: TopUp) -> dict[str, Any]:
-    if args.ref is not None and not (args.ref.isascii() and args.ref.isprintable()):
-        raise ValueError("a ref is 1 to 255 printable ASCII characters")
-    account = await _find(desk.ledger, args.user)
+    check_ref(args.ref)
+    account = await find(desk.ledger, args.user)
     surfaces = {key.surface for key in await desk.ledger.keys(account.name) if key.status == "active"}
     bill = terms_of(desk.config.surface, surfaces).bill(usd_to_nano(args.amount))
     entries: list[tuple[EntryKind, int]] = [("payment", bill.payment)]
@@ -210,8 +200,8 @@ async def _usage(desk: Desk, args: UserName) -> dict[str, Any]:
     return {
         "user": usage.account,
         "day": usage.day,
-        "input": {name: _number(value) for name, value in usage.input.items()},
-        "output": {name: _number(value) for name, value in usage.output.items()},
+        "input": {name: number(value) for name, value in usage.input.items()},
+        "output": {name: number(value) for name, value in usage.output.items()},
         "balance_usd": nano_to_usd(usage.credited - usage.spent),
         "spent_usd": nano_to_usd(usage.spent),
         "reserved_usd": nano_to_usd(usage.reserved_usd),
@@ -220,20 +210,13 @@ async def _usage(desk: Desk, args: UserName) -> dict[str, Any]:
     }
 
 
-async def _status(desk: Desk, args: _Args) -> dict[str, Any]:
+async def _status(desk: Desk, args: Args) -> dict[str, Any]:
     return {"pid": os.getpid(), "health": desk.ledger.health(), "queue_length": desk.ledger.queue_length}
-
-
-class Verb(Struct, frozen=True):
-    """One row of the table: the arguments it takes and what carries it out."""
-
-    args: type[_Args]
-    run: Callable[[Desk, Any], Awaitable[Any]]
 
 
 VERBS: dict[str, Verb] = {
     "user.create": Verb(UserCaps, _user_create),
-    "user.list": Verb(_Args, _user_list),
+    "user.list": Verb(Args, _user_list),
     "user.set": Verb(UserCaps, _user_set),
     "user.disable": Verb(UserName, _user_disable),
     "user.enable": Verb(UserName, _user_enable),
@@ -243,7 +226,8 @@ VERBS: dict[str, Verb] = {
     "key.rotate": Verb(KeyId, _key_rotate),
     "topup": Verb(TopUp, _topup),
     "usage": Verb(UserName, _usage),
-    "status": Verb(_Args, _status),
+    "status": Verb(Args, _status),
+    **BOOKKEEPING,
 }
 
 
@@ -252,11 +236,11 @@ def _account(account: Account) -> dict[str, Any]:
         "id": account.id,
         "user": account.name,
         "status": account.status,
-        **{cap: _number(getattr(account, cap)) for cap in _CAPS},
+        **{cap: number(getattr(account, cap)) for cap in _CAPS},
         "balance_usd": nano_to_usd(account.credited - account.spent),
         "spent_usd": nano_to_usd(account.spent),
         "reserved_usd": nano_to_usd(account.reserved),
-        "created": _when(account.created_ns),
+        "created": when(account.created_ns),
     }
 
 
@@ -271,19 +255,10 @@ def _key(key: Key, user: str) -> dict[str, Any]:
         "concurrency": key.concurrency,
         "status": key.status,
         "in_flight": key.in_flight,
-        "created": _when(key.created_ns),
-        "revoked": None if key.revoked_ns is None else _when(key.revoked_ns),
+        "created": when(key.created_ns),
+        "revoked": None if key.revoked_ns is None else when(key.revoked_ns),
         "replaces": key.replaces,
     }
-
-
-def _number(value: Any) -> Any:
-    """A JSON reader that keeps numbers as doubles would round what is above 2^53: that leaves as a string."""
-    return str(value) if isinstance(value, int) and abs(value) > _EXACT_IN_A_DOUBLE else value
-
-
-def _when(unix_ns: int) -> str:
-    return datetime.fromtimestamp(unix_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _caps(config: Config, args: UserCaps) -> dict[str, Any]:
@@ -325,13 +300,6 @@ def _key_warnings(account: Account, models: list[str] | None) -> list[str]:
 def _nearest(name: str, known: Any) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known)[:20]) or 'none'}"
-
-
-async def _find(ledger: Ledger, name: str) -> Account:
-    for account in await ledger.accounts():
-        if name in (account.name, account.id):
-            return account
-    raise LookupError(f"there is no user {name!r}; `streamrouter user list` shows them")
 
 
 async def _find_key(ledger: Ledger, key_id: str) -> tuple[str, Key]:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 from streamrouter import ids
 from streamrouter.clock import Clock
 from streamrouter.config.schema import Config, UpstreamConfig
-from streamrouter.errors import Refusal
+from streamrouter.errors import RULES, Refusal
 from streamrouter.gateway import Gateway
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Hold, Settled
@@ -62,7 +62,8 @@ class App:
         self._log = log
         self._metrics = metrics
         ledger.on_settled = self._settled
-        self.asgi: ASGIApp = Gate(self._router(config, clock), lambda: ids.request_id(clock.now_ns()))
+        router = self._router(config, clock)
+        self.asgi: ASGIApp = Gate(router, lambda: ids.request_id(clock.now_ns()), router.style)
 
     def _router(self, config: Config, clock: Clock) -> Router:
         cors = Cors(config.server.cors_origins)
@@ -113,6 +114,8 @@ class App:
         self._log.request(
             {
                 "id": hold.id,
+                "client_id": hold.client_id or None,
+                "status": logged_status(ending.reason),
                 "user": hold.account_name,
                 "key": hold.key_display,
                 "model": hold.model,
@@ -127,3 +130,10 @@ class App:
                 "usage_source": ending.source,
             }
         )
+
+
+def logged_status(reason: str) -> int:
+    """The status that a request's log line carries: 499 where the client left, the code's own where it failed."""
+    if reason == "client_left":
+        return 499
+    return RULES[reason].status if reason in RULES else 200

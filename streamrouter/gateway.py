@@ -18,13 +18,15 @@ from msgspec import Struct
 from streamrouter.clock import Clock
 from streamrouter.config.schema import Config, SurfaceConfig, UpstreamConfig
 from streamrouter.errors import Refusal
-from streamrouter.ledger.ledger import Ledger
-from streamrouter.ledger.records import Account, Hold, Key, Reserve
+from streamrouter.ledger.ledger import Ledger, Replayed
+from streamrouter.ledger.records import Account, Hold, Idempotency, Key, Reserve
+from streamrouter.ledger.repeats import MOST_STORED_BYTES
 from streamrouter.ops.metrics import Metrics
 from streamrouter.policy.catalog import Catalog, Model, Target
 from streamrouter.policy.counters import Counters
 from streamrouter.policy.endings import Ending
 from streamrouter.policy.meter import Meter
+from streamrouter.policy.naming import namings
 from streamrouter.relay.port import Port
 from streamrouter.relay.response import RelayResponse
 from streamrouter.relay.sink import Headers, Sink
@@ -34,11 +36,13 @@ from streamrouter.upstream.dispatch import ClientGone, Dispatch, Patience
 from streamrouter.upstream.exchange import Exchange
 from streamrouter.upstream.verdicts import error_event as error_verdict
 from streamrouter.upstream.verdicts import unusable
-from streamrouter.wire.answer import Answer, BadAnswer, decode_answer, with_our_names
+from streamrouter.wire.answer import Answer, BadAnswer, decode_answer
 from streamrouter.wire.chat import Call, forward_body
 from streamrouter.wire.chunk import texts
+from streamrouter.wire.dialect import Dialect, identity_of
 from streamrouter.wire.refusals import error_event
 from streamrouter.wire.splice import Splicer
+from streamrouter.wire.usage import usage_json
 
 T = TypeVar("T")
 _THREAD_BYTES = 64 * 1024
@@ -52,6 +56,7 @@ class Caller(Struct, frozen=True):
     surface: SurfaceConfig
     client_request_id: str = ""
     traceparent: str = ""
+    idempotency: Idempotency | None = None
 
 
 class Reply(Protocol):
@@ -67,8 +72,11 @@ class Reply(Protocol):
 class Request:
     """One admitted call on its way: what was resolved, what is held for it, what it has come to."""
 
-    def __init__(self, model: Model, call: Call, caller: Caller, hold: Hold, meter: Meter, clock: Clock) -> None:
+    def __init__(
+        self, model: Model, call: Call, caller: Caller, dialect: Dialect, hold: Hold, meter: Meter, clock: Clock
+    ) -> None:
         self.model = model
+        self.dialect = dialect
         self.call = call
         self.caller = caller
         self.hold = hold
@@ -87,7 +95,7 @@ class Request:
 
     def identity(self) -> Headers:
         """Our id, and the client's own if it sent one."""
-        headers: Headers = [(b"x-request-id", self.call.id.encode("ascii"))]
+        headers: Headers = [(b"x-request-id", self.call.id.encode("ascii"))] if self.dialect.id_in_header else []
         if self.caller.client_request_id:
             headers.append((b"x-client-request-id", self.caller.client_request_id.encode("ascii")))
         return headers
@@ -119,6 +127,8 @@ class Gateway:
         self, config: Config, ledger: Ledger, dispatch: Dispatch, counters: Counters, metrics: Metrics, clock: Clock
     ) -> None:
         self.catalog = Catalog(config)
+        self.namings = namings(config)
+        self.dialects = {surface.name: Dialect(surface) for surface in config.surface}
         self.ledger = ledger
         self.dispatch = dispatch
         self.counters = counters
@@ -126,6 +136,7 @@ class Gateway:
         self.clock = clock
         self.streams: dict[str, Request] = {}
         self._server = config.server
+        self._store_replies = config.idempotency.store_replies
         self._lease_block = config.ledger.lease_tokens
         deadlines = [self._server.keepalive_s, self._server.commit_status_s]
         for upstream in config.upstreams.values():
@@ -134,10 +145,19 @@ class Gateway:
 
     async def serve(self, call: Call, caller: Caller, reply: Reply) -> None:
         """One call from the resolved model to the settlement. Raises Refusal while the status is not committed."""
-        model = self.catalog.resolve(call.model, caller.account.models, caller.key.models)
+        dialect = self.dialects[caller.surface.name]
+        catalog = self.catalog_of(caller.surface)
+        model = catalog.resolve(call.model, caller.account.models, caller.key.models)
         if call.stream and not model.streaming:
             raise Refusal("invalid_value", f"The model {model.id} does not stream. Send stream: false.", param="stream")
-        request = await self._admit(model, call, caller)
+        if dialect.fits or model.defaults:
+            dialect.fit(call, model.id, model.defaults)
+        try:
+            request = await self._admit(model, call, caller, dialect)
+        except Replayed as replayed:
+            identity = [(b"x-request-id", call.id.encode("ascii"))] if dialect.id_in_header else []
+            await reply.whole(replayed.stored.body, [*identity, (b"idempotent-replayed", b"true")])
+            return
         try:
             if call.stream:
                 await self._stream(request, reply)
@@ -149,7 +169,11 @@ class Gateway:
         finally:
             self.ledger.settle(request.hold, request.ending())
 
-    async def _admit(self, model: Model, call: Call, caller: Caller) -> Request:
+    def catalog_of(self, surface: SurfaceConfig) -> Catalog:
+        """The models of a surface, under its names."""
+        return self.namings.get(surface.name) or self.catalog
+
+    async def _admit(self, model: Model, call: Call, caller: Caller, dialect: Dialect) -> Request:
         """Count the prompt, reserve what the request may come to at most; durable when this returns."""
         count = await self.counters.prompt(model, call)
         if count.local >= model.context_length:
@@ -160,7 +184,7 @@ class Gateway:
                 param="messages",
             )
         count_text = await self.counters.text(model)
-        ceiling = min(model.max_output_tokens, model.context_length - count.local)
+        ceiling = min(dialect.ceiling, model.max_output_tokens, model.context_length - count.local)
         hold = await self.ledger.reserve(
             Reserve(
                 id=call.id,
@@ -168,15 +192,17 @@ class Gateway:
                 model=model.id,
                 surface=caller.surface.name,
                 input_tokens=count.bound,
-                limit=min(call.max_tokens or model.default_max_tokens, ceiling),
+                limit=min(call.max_tokens or dialect.default_max_tokens or model.default_max_tokens, ceiling),
                 requested=call.max_tokens,
                 n=call.n,
                 price=model.price,
                 prepaid=caller.surface.billing == "prepaid",
                 stream=call.stream,
                 exact=model.exact,
+                idempotency=caller.idempotency,
             )
         )
+        hold.client_id = caller.client_request_id
         meter = Meter(
             count=count_text,
             local_input=count.local,
@@ -186,7 +212,7 @@ class Gateway:
             lease=hold.lease,
             exact=model.exact,
         )
-        return Request(model, call, caller, hold, meter, self.clock)
+        return Request(model, call, caller, dialect, hold, meter, self.clock)
 
     async def _answer(self, request: Request, reply: Reply) -> None:
         """Read the upstream to its end (the client may leave, the answer is paid for), settle, and only then answer."""
@@ -204,8 +230,20 @@ class Gateway:
         meter.end("finished")
         if len(body) > _THREAD_BYTES:
             await asyncio.to_thread(meter.recount)
-        await self.ledger.settle_durably(request.hold, request.ending())
-        await reply.whole(with_our_names(body, request.model.id, request.call.id), request.headers())
+        finished = self._finished(request, body)
+        kept = self._store_replies and request.caller.idempotency is not None and len(finished) <= MOST_STORED_BYTES
+        await self.ledger.settle_durably(request.hold, request.ending(), finished if kept else None)
+        await reply.whole(finished, request.headers())
+
+    def _finished(self, request: Request, body: bytes) -> bytes:
+        """The answer in the words of its surface, completed where that is asked for."""
+        dialect, call_id = request.dialect, request.call.id
+        missing, told = {}, None
+        if dialect.completes:
+            missing = identity_of(call_id, self.clock.now_ns() // 1_000_000_000)
+            usage, source = request.meter.usage()
+            told = usage_json(usage) if source != "upstream" else None
+        return dialect.answer(body, request.model.shown, call_id, missing, told)
 
     async def _stream(self, request: Request, reply: Reply) -> None:
         """Relay until the stream has ended. A failure before the status is committed is raised."""
@@ -218,12 +256,13 @@ class Gateway:
             settle=lambda: self.ledger.settle(hold, request.ending()),
             extend=lambda lease, urgent: self.ledger.extend(hold, lease, urgent=urgent),
             hang_up=patience.hang_up,
-            error_event=lambda refusal: error_event(refusal, call.id),
+            error_event=lambda refusal: error_event(refusal, call.id, request.dialect.style),
             lease_block=self._lease_block,
             keepalive_s=self._server.keepalive_s,
             commit_status_s=self._server.commit_status_s,
         )
-        splicer = Splicer(request.model.id, call.id, self.clock.now_ns() // 1_000_000_000)
+        created = self.clock.now_ns() // 1_000_000_000
+        splicer = Splicer(request.model.shown, call.id, created, attach=request.dialect.id_in_first_chunk)
         request.relay = relay = Relay(port, meter, splicer, include_usage=call.include_usage)
         hold.on_lease = lambda: relay.leased(hold)
         self.streams[call.id] = request
@@ -276,6 +315,7 @@ class Gateway:
             meter=request.meter,
             patience=patience,
             accept=accept,
+            attempt_s=request.dialect.attempt_timeout_s,
         )
 
 

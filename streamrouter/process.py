@@ -20,6 +20,7 @@ from streamrouter.clock import Clock, SystemClock
 from streamrouter.config.load import Loaded
 from streamrouter.control import ControlServer, socket_path
 from streamrouter.errors import Refusal
+from streamrouter.housekeeping import Housekeeping
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.logs import Log
 from streamrouter.ops.metrics import Metrics
@@ -73,8 +74,10 @@ class _Process:
         host, port = sockets[0].getsockname()[:2]
         self._say(banner(self._loaded, host, port, created=new_file, account=account, secret=secret))
         warm = asyncio.create_task(self._warm(app))
+        housekeeping = asyncio.create_task(Housekeeping(ledger, self._log, metrics).run())
         await self._stop.wait()
         warm.cancel()
+        housekeeping.cancel()
         await self._drain(app, server)
         await control.close()
         await app.dispatch.close()

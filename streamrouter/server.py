@@ -19,25 +19,23 @@ from typing import Any
 import h11
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.task_group import TaskGroup
-from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.events import Closed, RawData
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import EndBody, Event, Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp
 
 from streamrouter.config.schema import ServerConfig
 from streamrouter.relay.sink import EXTENSION, Headers, Reader
+from streamrouter.unread import READ_BYTES, ForgetfulStream, LingeringConnection
 
 SEND_BUFFER_BYTES = 64 * 1024
 HIGH_WATER_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 32 * 1024
-READ_BYTES = 64 * 1024
 BACKLOG = 2048
 
 
@@ -104,7 +102,7 @@ class ConnectionSink:
             await self._stream.app_send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class Stream(HTTPStream):
+class Stream(ForgetfulStream):
     """A request that offers its sink, and tells it at once when the client is gone."""
 
     protocol: Http1
@@ -210,7 +208,7 @@ class ClientProtocol(asyncio.StreamReaderProtocol):
             reader.client_writable()
 
 
-class Connection(TCPServer):
+class Connection(LingeringConnection):
     """One client connection, from accept to close."""
 
     client_protocol: ClientProtocol
@@ -244,14 +242,9 @@ class Connection(TCPServer):
         await self.idle_task.restart(task_group, self._idle_timeout)
         await self._read_data()
 
-    async def _read_data(self) -> None:
-        while not self.reader.at_eof():
-            try:
-                data = await self.reader.read(READ_BYTES)
-            except OSError:
-                break
-            await self.protocol.handle(RawData(data))
-        await self.protocol.handle(Closed())
+    def their_state(self) -> Any:
+        http = self.client_protocol.http
+        return None if http is None else http.connection.their_state
 
 
 def listen(host: str, port: int, stalled_client_s: float) -> list[socket.socket]:

@@ -50,7 +50,7 @@ async def path(folder: Path) -> AsyncIterator[str]:
     ledger_path = str(folder / "l.db")
     ledger = await open_ledger(ledger_path)
     server = ControlServer(
-        socket_path(ledger_path), ledger, Config, lambda key_id: 2, request_timeout_s=0.2, verb_timeout_s=5
+        socket_path(ledger_path), ledger, Config, lambda key_id: 2, request_timeout_s=1, verb_timeout_s=5
     )
     await server.start()
     yield ledger_path

@@ -23,11 +23,15 @@ def key() -> None:
 @click.option("--models", help="The only models that this key may use (narrows the user's).", **MODELS)
 @click.option("--concurrency", help="Most requests at once (default: the surface's).", **CAP)
 @click.option("--surface", metavar="S", help="The surface it is for (default: the first).")
+@click.option("--ref", metavar="REF", help="Your reference: the same one again makes no second key.")
 @common
 def create(options: Options, name: str, **chosen: Any) -> None:
     """Make a key for the user NAME and show it once."""
     made = carry_out(options, "key.create", {"user": name, **given(chosen)})
     write_warnings(made["warnings"])
+    if made["repeated"] and not options.as_json:
+        click.echo(f"Already made: {made['display']} of {made['user']} (id {made['id']}). Its secret is not kept.")
+        return
     _show_secret(options, made, f"A key for {made['user']} on {made['surface']} (id {made['id']}):")
 
 

@@ -51,6 +51,8 @@ def check(value: Any, expected: inspect.Type, report: Report, path: Path = (), a
             return _mapping(value, expected, report, path)
         case inspect.ListType(item_type=item) if isinstance(value, list):
             return [check(each, item, report, (*path, number)) for number, each in enumerate(value)]
+        case inspect.AnyType():
+            return _json(value, report, path)
     return _scalar(value, expected, report, path, about)
 
 
@@ -74,6 +76,23 @@ def _mapping(value: dict[str, Any], expected: inspect.DictType, report: Report, 
         if key == check(key, expected.key_type, report, (*path, key)):
             out[key] = check(item, expected.value_type, report, (*path, key))
     return out
+
+
+def _json(value: Any, report: Report, path: Path) -> Any:
+    """``value`` as JSON can say it: what is sent on as it stands has no type here (TOML's dates are none of JSON's)."""
+    match value:
+        case dict():
+            return {key: _json(item, report, (*path, key)) for key, item in value.items()}
+        case list():
+            return [_json(item, report, (*path, number)) for number, item in enumerate(value)]
+        case bool() | int():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case str():
+            return str(value)
+    report(path, f"expected a value that JSON knows, got {_shown(value, path)}")
+    return None
 
 
 def _scalar(value: Any, expected: inspect.Type, report: Report, path: Path, about: str) -> Any:

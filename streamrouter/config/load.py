@@ -21,7 +21,7 @@ from streamrouter.config.expand import Given, expand_tree, read_secret
 from streamrouter.config.locate import Locator, Path, dotted
 from streamrouter.config.presets import PRESETS, offered_upstreams, resolve_upstream
 from streamrouter.config.rules import check_meaning, warnings_of
-from streamrouter.config.schema import Config, ModelConfig
+from streamrouter.config.schema import Config, ModelConfig, PriceConfig
 from streamrouter.errors import ConfigError
 
 BUILT_IN = FilePath(__file__).parent.parent / "configs" / "streamrouter.toml"
@@ -97,6 +97,7 @@ def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, A
     faults = _Faults(source, text)
     tree = expand_tree(_parse(text, source), environ, faults.add)
     _read_secrets(tree, file.parent, faults)
+    _price_models(tree, file.parent)
     _override(tree, environ, overrides, faults)
     faults.tree = tree
     offered = {} if found else offered_upstreams(environ)
@@ -152,6 +153,20 @@ def _read_secrets(tree: dict[str, Any], folder: FilePath, faults: _Faults) -> No
         if isinstance(table, dict) and isinstance(table.get("api_key"), str):
             report = partial(faults.add, ("upstreams", name, "api_key"))
             table["api_key"] = read_secret(table["api_key"], folder, report)
+
+
+def _price_models(tree: dict[str, Any], folder: FilePath) -> None:
+    """``prices = "FILE"`` (relative to the configuration): a price for every model that has none of its own."""
+    named, models = tree.get("prices"), tree.get("models")
+    if not isinstance(named, str) or not isinstance(models, dict):
+        return
+    without = {name: model for name, model in models.items() if isinstance(model, dict) and "price" not in model}
+    listed = _parse(_read(folder / named, named), named) if without else {}
+    for model_id, model in without.items():
+        found = listed.get(model_id, listed.get(str(model.get("upstream_model"))))
+        if not isinstance(found, dict):
+            raise ConfigError(f"{named}: has no price of {model_id}; add one, or give the model a price of its own")
+        model["price"] = {name: found[name] for name in PriceConfig.__struct_fields__ if name in found}
 
 
 def _override(tree: dict[str, Any], environ: Mapping[str, str], overrides: Mapping[str, Any], faults: _Faults) -> None:

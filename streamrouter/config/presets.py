@@ -110,6 +110,12 @@ def resolve_upstream(upstream: UpstreamConfig, environ: Mapping[str, str]) -> Up
     )
 
 
+def is_of(upstream: UpstreamConfig, preset: str) -> bool:
+    """Whether a (resolved) upstream is that provider: by its preset, or by its address."""
+    known = PRESETS.get(preset, _PLAIN).base_url
+    return upstream.preset == preset or bool(known and urlsplit(upstream.base_url).netloc == urlsplit(known).netloc)
+
+
 def offered_upstreams(environ: Mapping[str, str]) -> dict[str, UpstreamConfig]:
     """The upstreams that provider keys in the environment make possible, named after their presets."""
     return {

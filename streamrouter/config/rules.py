@@ -9,7 +9,8 @@ from streamrouter.config.check import did_you_mean
 from streamrouter.config.expand import Report
 from streamrouter.config.locate import Path
 from streamrouter.config.presets import PRESETS
-from streamrouter.config.schema import Config, ModelConfig, SurfaceConfig, UpstreamConfig
+from streamrouter.config.schema import Config, ModelConfig, UpstreamConfig
+from streamrouter.config.surfaces import check_surfaces
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -26,7 +27,7 @@ def check_meaning(config: Config, report: Report) -> None:
         report(("upstreams",), "there is none to serve the models; add [upstreams.NAME] with its base_url")
     for model_id, model in config.models.items():
         _check_model(("models", model_id), model, config.upstreams, report)
-    _check_surfaces(config.surface, report)
+    check_surfaces(config, report)
 
 
 def warnings_of(config: Config) -> list[str]:
@@ -87,19 +88,3 @@ def _check_model(path: Path, model: ModelConfig, upstreams: dict[str, UpstreamCo
             (*path, "default_max_tokens"),
             f"{model.default_max_tokens} is above max_output_tokens, which is {model.max_output_tokens}; lower it",
         )
-
-
-def _check_surfaces(surfaces: list[SurfaceConfig], report: Report) -> None:
-    if not surfaces:
-        report(("surface",), "there is none; leave it out for the one at /v1")
-    names: set[str] = set()
-    places: set[tuple[str | None, str]] = set()
-    for number, surface in enumerate(surfaces):
-        place = (surface.host.lower() if surface.host else None, surface.base_path)
-        if surface.name in names:
-            report(("surface", number, "name"), f'a second surface is named "{surface.name}"; each needs its own name')
-        if place in places:
-            where = f"{surface.base_path} of {place[0] or 'every host'}"
-            report(("surface", number, "base_path"), f"a second surface is at {where}; each needs its own place")
-        names.add(surface.name)
-        places.add(place)

@@ -6,7 +6,7 @@ their unit in the name. ``config/load.py`` reads files into this; nothing here t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -67,6 +67,31 @@ Origin = Annotated[
     str,
     Meta(pattern=r"^(\*|https?://[^/\s]+)\Z", description='"*" or an origin such as "https://app.example.com"'),
 ]
+FieldName = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z", description='a field name of letters, digits and "_" (at most 64)'),
+]
+FieldType = Annotated[
+    str,
+    Meta(
+        pattern=r"^(any|((string|integer|number|boolean|array|object)( or (?!$)|$))+)\Z",
+        description='JSON types such as "integer", "string or array" or "any"',
+    ),
+]
+CancelPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^/[A-Za-z0-9._~/-]*\{id\}[A-Za-z0-9._~/-]*\Z",
+        description='a path below base_url with {id} in it, such as "/predictions/{id}/cancel"',
+    ),
+]
+HeaderName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", description='the name of a header, such as "x-prediction-id"')
+]
+Word = Annotated[str, Meta(pattern=r"^\S{1,64}\Z", description="a word without spaces (at most 64 characters)")]
+Bound = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+ErrorStatus = Annotated[int, Meta(ge=400, le=599)]
+Role = Literal["developer", "system", "user", "assistant", "tool", "function"]
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,12 +117,22 @@ class ServerConfig(_Strict, frozen=True):
 
 
 class LedgerConfig(_Strict, frozen=True):
-    """``[ledger]``: the file and how durable a commit is (``full`` survives a power cut, ``normal`` a crash)."""
+    """``[ledger]``: the file and how durable a commit is (``full`` survives a power cut, ``normal`` a crash).
+
+    ``retain_holds_days``: closed requests older than that are summed up and removed; None keeps them all.
+    """
 
     path: str = "streamrouter.db"
     durability: Literal["full", "normal"] = "full"
     lease_tokens: Positive = 256
     busy_timeout_s: Seconds = 5.0
+    retain_holds_days: Annotated[int, Meta(ge=2, le=36_500)] | None = None
+
+
+class IdempotencyConfig(_Strict, frozen=True):
+    """``[idempotency]``: whether whole answers to requests with an Idempotency-Key are kept for 24 hours."""
+
+    store_replies: bool = True
 
 
 class DefaultsConfig(_Strict, frozen=True):
@@ -132,6 +167,8 @@ class UpstreamConfig(_Strict, frozen=True):
     max_answer_bytes: Positive = 16 * 1024 * 1024
     max_event_bytes: Positive = 1024 * 1024
     cooldown_s: Seconds = 10.0
+    cancel_path: CancelPath | None = None
+    cancel_id: HeaderName = "x-request-id"
     demo_ttft_ms: Natural = 150
     demo_pace_ms: Natural = 20
 
@@ -157,6 +194,7 @@ class ModelConfig(_Strict, frozen=True):
     """``[models."ID"]``: a public model. ``targets`` empty: the first upstream, under ``upstream_model`` (or the id).
 
     ``exact``: the tokenizer is the model's own, so local counts are exact; else they are estimates with a margin.
+    ``defaults``: fields that are sent upstream where the client leaves them out (a tuned temperature).
     """
 
     name: str | None = None
@@ -170,11 +208,69 @@ class ModelConfig(_Strict, frozen=True):
     default_max_tokens: Positive = 4096
     streaming: bool = True
     image_tokens: Natural | None = None
+    defaults: dict[FieldName, Any] = field(default_factory=dict)
     price: PriceConfig = PriceConfig()
 
 
+class FieldConfig(_Strict, frozen=True):
+    """One documented request field (wire/fields.Field). ``default`` is what is sent on where the client gives none,
+    with ``beside`` only next to another field."""
+
+    type: FieldType
+    required: bool = False
+    nullable: bool = True
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+    choices: list[Word] | None = None
+    min_items: Natural | None = None
+    max_items: Natural | None = None
+    items: Literal["string", "number", "boolean", "array", "object"] | None = None
+    default: Any = None
+    beside: FieldName | None = None
+
+
+class MaxTokensConfig(_Strict, frozen=True):
+    """Output tokens: what a request without a limit gets (None: the model's own), and the most on this surface."""
+
+    default: Positive | None = None
+    ceiling: Positive | None = None
+
+
+class ContentConfig(_Strict, frozen=True):
+    """How much a request may say; characters are code points of text. None: no limit."""
+
+    max_messages: Positive | None = None
+    max_message_chars: Positive | None = None
+    max_total_chars: Positive | None = None
+
+
+class ModelNamesConfig(_Strict, frozen=True):
+    """How clients name models. ``passed_on``: ids that end so go, as they are, to upstreams of that preset."""
+
+    form: Literal["exact", "prefix", "owner/name"] = "exact"
+    prefix: str = ""
+    ignore_tag: bool = False
+    passed_on: dict[Word, str] = field(default_factory=dict)
+
+
+class PluginConfig(_Strict, frozen=True):
+    """What ``plugins: [{"id": …}]`` becomes for some models (None: all), and which values it cannot stand beside."""
+
+    id: Word
+    models: list[ModelId] | None = None
+    send: dict[FieldName, Any] = field(default_factory=dict)
+    not_with: dict[Word, list[Word]] = field(default_factory=dict)
+
+
+class ErrorsConfig(_Strict, frozen=True):
+    """The body of a refusal, and its status by code or by our own status (``"404" = 400``) where it differs."""
+
+    shape: Literal["openai", "detail"] = "openai"
+    status: dict[Word, ErrorStatus] = field(default_factory=dict)
+
+
 class SurfaceConfig(_Strict, frozen=True):
-    """``[[surface]]``: a dialect and where it is mounted. A key belongs to one surface."""
+    """``[[surface]]``: a dialect and where it is mounted (docs/dialects.md). A key belongs to one surface."""
 
     name: Name = "streamrouter"
     base_path: BasePath = "/v1"
@@ -189,6 +285,23 @@ class SurfaceConfig(_Strict, frozen=True):
     topup_minimum: Usd = "0"
     topup_fee_percent: Percent = "0"
     topup_fee: Literal["on_top", "taken_out"] = "on_top"
+    models: list[ModelId] | None = None
+    model_names: ModelNamesConfig = ModelNamesConfig()
+    streaming: Literal["relay", "reject", "single"] = "relay"
+    unknown_fields: Literal["forward", "drop", "reject"] = "forward"
+    openai_fields: bool = True
+    fields: dict[FieldName, FieldConfig] = field(default_factory=dict)
+    roles: list[Role] = field(default_factory=lambda: ["developer", "system", "user", "assistant", "tool", "function"])
+    max_tokens: MaxTokensConfig = MaxTokensConfig()
+    content: ContentConfig = ContentConfig()
+    plugins: list[PluginConfig] = field(default_factory=list)
+    attempt_timeout_s: Seconds | None = None
+    answers: Literal["relayed", "completed"] = "relayed"
+    finish_reasons: dict[Word, Word] = field(default_factory=dict)
+    request_id: list[Literal["header", "body", "first_chunk", "errors"]] = field(
+        default_factory=lambda: ["header", "body", "first_chunk", "errors"]
+    )
+    errors: ErrorsConfig = ErrorsConfig()
 
 
 class LogConfig(_Strict, frozen=True):
@@ -205,8 +318,10 @@ class LogConfig(_Strict, frozen=True):
 class Config(_Strict, frozen=True):
     """The whole file."""
 
+    prices: str | None = None
     server: ServerConfig = ServerConfig()
     ledger: LedgerConfig = LedgerConfig()
+    idempotency: IdempotencyConfig = IdempotencyConfig()
     log: LogConfig = LogConfig()
     defaults: DefaultsConfig = DefaultsConfig()
     upstreams: dict[Name, UpstreamConfig] = field(default_factory=dict)

@@ -25,6 +25,7 @@ _COUNTS = ("input_per_request", "output_per_request", "daily_input", "daily_outp
 _SELECT_ENTRIES = (
     "SELECT id, account_id, kind, amount, ref, created_ns FROM entry WHERE account_id = ? AND ref = ? ORDER BY rowid"
 )
+_KEY_MADE_BY = "SELECT id FROM api_key WHERE account_id = ? AND ref = ?"
 _INSERT_ENTRY = "INSERT INTO entry (id, account_id, kind, amount, ref, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -71,13 +72,23 @@ def create_key(
     prefix: str,
     models: list[str] | None,
     concurrency: int | None,
+    ref: str | None = None,
 ) -> tuple[Key, str]:
-    """A new key and its secret, which is shown once and kept only as a hash."""
+    """A new key and its secret, which is shown once and kept only as a hash.
+
+    A ``ref`` that made a key before gives that key and "": nothing is made, and its secret is not known any more.
+    """
     owner = _account(book, account)
     if concurrency is not None:
         _check_count("concurrency", concurrency, least=1)
     _check_models(models)
-    return _new_key(book, at, owner.id, surface, prefix, models, concurrency, None)
+    if ref is not None:
+        earlier = _key_made_by(book, owner, ref)
+        if earlier is not None:
+            if (earlier.surface, earlier.models, earlier.concurrency) != (surface, models, concurrency):
+                raise ValueError(f"the reference {ref!r} was used for another key of {owner.name}; use a new one")
+            return earlier, ""
+    return _new_key(book, at, owner.id, surface, prefix, models, concurrency, None, ref)
 
 
 def revoke_key(book: SqliteBook, at: Moment, key_id: str) -> Key:
@@ -165,6 +176,7 @@ def _new_key(
     models: list[str] | None,
     concurrency: int | None,
     replaces: str | None,
+    ref: str | None = None,
 ) -> tuple[Key, str]:
     secret = new_secret(prefix)
     key = Key(
@@ -177,10 +189,17 @@ def _new_key(
         concurrency=concurrency,
         created_ns=at.now_ns,
         replaces=replaces,
+        ref=ref,
     )
     book.add_key(key)
     book.audit(at.now_ns, "key_created", key.id, {"account": account_id, "surface": surface, "replaces": replaces})
     return key, secret
+
+
+def _key_made_by(book: SqliteBook, owner: Account, ref: str) -> Key | None:
+    book.write()
+    row = book.connection.execute(_KEY_MADE_BY, (owner.id, ref)).fetchone()
+    return None if row is None else book.key(row[0])
 
 
 def _entries(book: SqliteBook, account_id: str, ref: str) -> list[Entry]:

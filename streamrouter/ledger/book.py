@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from streamrouter.ledger.records import Account, HoldRow, Key, UsageDay, UsageModel
+from streamrouter.ledger.records import Account, Attempt, HoldRow, Key, UsageDay, UsageModel
 
 
 class Book(Protocol):
@@ -29,6 +29,12 @@ class Book(Protocol):
 
     def add_hold(self, row: HoldRow) -> None:
         """A new hold."""
+
+    def attempts(self, key_id: str, name: str) -> list[Attempt]:
+        """What was admitted for that key under that Idempotency-Key."""
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """A request was admitted under an Idempotency-Key; earlier attempts of that name are forgotten."""
 
 
 class Moment(Struct, frozen=True):

@@ -1,7 +1,8 @@
 """The invariants that a ledger's file can show by itself (docs/ledger.md "Invariants"), each as a query for its breach.
 
-The aggregates form a chain (account and day = sum of usage_model and open holds; usage_model = sum of closed holds), so
-the quick form, which leaves out the scan over closed holds, still compares every total.
+The aggregates form a chain (account and day = sum of usage_model and open holds; usage_model = sum of the closed holds
+kept and of ``usage_archive``), so the quick form, which leaves out the scan over closed holds, still compares every
+total. The form of the minute timer looks at open holds and at the days since a given one only.
 """
 
 from __future__ import annotations
@@ -10,10 +11,17 @@ import sqlite3
 
 _FEW = 5  # rows named per breach: enough to look into, short enough to log
 
-_QUICK = {
+_TOTALS = {
     "an account's credit is not the sum of its entries": """
         SELECT name, credited, (SELECT coalesce(sum(amount), 0) FROM entry WHERE account_id = account.id) AS total
         FROM account WHERE credited <> total""",
+    "an account's spent money is not the sum of its usage": """
+        SELECT name, account.spent, coalesce(total, 0) FROM account LEFT JOIN
+            (SELECT account_id, sum(spent) AS total FROM usage_model GROUP BY account_id) ON account_id = id
+        WHERE account.spent <> coalesce(total, 0)""",
+}
+
+_QUICK = {
     "an account has spent and reserved more than was credited": """
         SELECT name, spent, reserved, credited FROM account
         WHERE spent + reserved > credited OR spent < 0 OR reserved < 0""",
@@ -22,10 +30,6 @@ _QUICK = {
             (SELECT account_id, sum(r_usd) AS total FROM hold WHERE state = 'open' GROUP BY account_id)
             ON account_id = id
         WHERE reserved <> coalesce(total, 0)""",
-    "an account's spent money is not the sum of its usage": """
-        SELECT name, account.spent, coalesce(total, 0) FROM account LEFT JOIN
-            (SELECT account_id, sum(spent) AS total FROM usage_model GROUP BY account_id) ON account_id = id
-        WHERE account.spent <> coalesce(total, 0)""",
     "a key's requests in flight are not its open holds": """
         SELECT id, in_flight, coalesce(total, 0) FROM api_key LEFT JOIN
             (SELECT key_id, count(*) AS total FROM hold WHERE state = 'open' GROUP BY key_id) ON key_id = id
@@ -36,17 +40,19 @@ _QUICK = {
             (SELECT account_id, day, sum(r_input) AS total_in, sum(r_output) AS total_out
              FROM hold WHERE state = 'open' GROUP BY account_id, day) AS o
             ON o.account_id = d.account_id AND o.day = d.day
-        WHERE reserved_input <> coalesce(total_in, 0) OR reserved_output <> coalesce(total_out, 0)""",
+        WHERE d.day >= :since
+            AND (reserved_input <> coalesce(total_in, 0) OR reserved_output <> coalesce(total_out, 0))""",
     "a day's posted tokens are not the sum of its usage": """
         SELECT d.account_id, d.day, posted_input, posted_output, coalesce(total_in, 0), coalesce(total_out, 0)
         FROM usage_day AS d LEFT JOIN
             (SELECT account_id, day, sum(input) AS total_in, sum(output) AS total_out
-             FROM usage_model GROUP BY account_id, day) AS m
+             FROM usage_model WHERE day >= :since GROUP BY account_id, day) AS m
             ON m.account_id = d.account_id AND m.day = d.day
-        WHERE posted_input <> coalesce(total_in, 0) OR posted_output <> coalesce(total_out, 0)""",
+        WHERE d.day >= :since AND (posted_input <> coalesce(total_in, 0) OR posted_output <> coalesce(total_out, 0))""",
     "a hold or usage lies on a day that has no row": """
         SELECT account_id, day FROM
-            (SELECT account_id, day FROM usage_model UNION SELECT account_id, day FROM hold WHERE state = 'open')
+            (SELECT account_id, day FROM usage_model WHERE day >= :since
+             UNION SELECT account_id, day FROM hold WHERE state = 'open')
         EXCEPT SELECT account_id, day FROM usage_day""",
     "a lease is longer than what is reserved": """
         SELECT id, lease_output, r_output FROM hold
@@ -54,6 +60,9 @@ _QUICK = {
     "an open hold has been charged or closed": """
         SELECT id FROM hold WHERE state = 'open'
         AND (closed_ns IS NOT NULL OR s_input OR s_output OR s_usd OR cost OR over_input OR over_output)""",
+    "two requests were admitted under one Idempotency-Key": """
+        SELECT i.key_id, i.name, count(*) FROM idempotency AS i JOIN hold AS h ON h.id = i.hold_id
+        WHERE h.state <> 'released' GROUP BY i.key_id, i.name HAVING count(*) > 1""",
     "an open hold belongs to a boot or a day to come": """
         SELECT id, boot, day FROM hold WHERE state = 'open' AND (
             boot > (SELECT value FROM meta WHERE name = 'boot')
@@ -62,20 +71,24 @@ _QUICK = {
 }
 
 _WHOLE = {
-    "the usage of a day, key and model is not that of its closed holds": """
+    "the usage of a day, key and model is not that of its closed holds and its archive": """
         SELECT account_id, day, key_id, model, sum(requests), sum(input), sum(output), sum(spent) FROM (
             SELECT account_id, day, key_id, model, requests, input, output, cached, reasoning, cost, spent,
                    over_input, over_output FROM usage_model
             UNION ALL
             SELECT account_id, day, key_id, model, -1, -s_input, -s_output, -s_cached, -s_reasoning, -cost, -s_usd,
-                   -over_input, -over_output FROM hold WHERE state IN ('settled', 'recovered'))
+                   -over_input, -over_output FROM hold WHERE state IN ('settled', 'recovered')
+            UNION ALL
+            SELECT account_id, day, key_id, model, -requests, -input, -output, -cached, -reasoning, -cost, -spent,
+                   -over_input, -over_output FROM usage_archive)
         GROUP BY account_id, day, key_id, model
         HAVING sum(requests) OR sum(input) OR sum(output) OR sum(cached) OR sum(reasoning) OR sum(cost) OR sum(spent)
             OR sum(over_input) OR sum(over_output)""",
     "a day's requests are not its holds": """
         SELECT account_id, day, sum(n) FROM (
             SELECT account_id, day, requests AS n FROM usage_day
-            UNION ALL SELECT account_id, day, -1 FROM hold WHERE state <> 'released')
+            UNION ALL SELECT account_id, day, -1 FROM hold WHERE state <> 'released'
+            UNION ALL SELECT account_id, day, -requests FROM usage_archive)
         GROUP BY account_id, day HAVING sum(n)""",
     "a hold was charged more than it reserved": """
         SELECT id, state, s_input, r_input, s_output, r_output, s_usd, r_usd FROM hold
@@ -91,6 +104,8 @@ _WHOLE = {
     "a released hold was charged": """
         SELECT id FROM hold WHERE state = 'released'
         AND (s_input OR s_output OR s_usd OR cost OR over_input OR over_output)""",
+    "a hold is in a state that does not exist": """
+        SELECT id, state FROM hold WHERE state NOT IN ('open', 'settled', 'released', 'recovered')""",
     "a closed hold has no time of closing": """
         SELECT id FROM hold WHERE state <> 'open' AND closed_ns IS NULL""",
     "a recovered hold was not charged its input and its lease": """
@@ -99,15 +114,19 @@ _WHOLE = {
     "a row refers to one that does not exist": "PRAGMA foreign_key_check",
 }
 
+COUNT = len(_TOTALS) + len(_QUICK) + len(_WHOLE)
 
-def check(connection: sqlite3.Connection, *, whole: bool = True) -> list[str]:
+
+def check(connection: sqlite3.Connection, *, whole: bool = True, since: int | None = None) -> list[str]:
     """Every breach found, as a line of text; none: the books are right.
 
-    ``whole`` False leaves out what needs a scan over all closed holds (at the start of a large ledger).
+    ``whole`` False leaves out what needs a scan over all closed holds (at the start of a large ledger); with ``since``
+    (a day), what needs one over all usage and all entries as well (once a minute).
     """
     found = []
-    for what, query in {**_QUICK, **(_WHOLE if whole else {})}.items():
-        rows = connection.execute(query).fetchmany(_FEW)
+    queries = {**({} if since is not None else _TOTALS), **_QUICK, **(_WHOLE if whole else {})}
+    for what, query in queries.items():
+        rows = connection.execute(query, {"since": -1 if since is None else since}).fetchmany(_FEW)
         if rows:
             found.append(f"{what}: {'; '.join(str(row) for row in rows)}")
     return found

@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeVar
 
 from streamrouter.clock import Clock
 from streamrouter.config.schema import LedgerConfig
-from streamrouter.errors import LedgerError, Refusal
-from streamrouter.ledger import administration, invariants, opening, reads, sqlite
+from streamrouter.errors import LedgerError, Refusal, StreamrouterError
+from streamrouter.ledger import administration, backup, invariants, opening, reads, retention, sqlite
 from streamrouter.ledger.ballast import Ballast
 from streamrouter.ledger.book import Moment
 from streamrouter.ledger.days import Days
@@ -31,12 +31,21 @@ from streamrouter.ledger.operations import (
     SettleOperation,
     release_operation,
 )
-from streamrouter.ledger.records import Account, Credit, EntryKind, Hold, Key, Reserve, Settled, Usage
+from streamrouter.ledger.records import Account, Credit, EntryKind, Hold, Key, Reserve, Settled, Stored, Usage
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.ledger.writer import Writer
 from streamrouter.policy.endings import Ending
 
 T = TypeVar("T")
+
+
+class Replayed(StreamrouterError):
+    """A request that was carried out before under its Idempotency-Key: ``stored`` is its answer, nothing is held."""
+
+    def __init__(self, stored: Stored) -> None:
+        super().__init__(f"carried out before as {stored.hold_id}")
+        self.stored = stored
+
 
 BALLAST_BYTES = 16 << 20
 MAX_WAITING = 4096  # reserves in the queue: at 15,000 a second, a quarter of a second's wait
@@ -138,8 +147,9 @@ class Ledger:
         """Admit a request: the hold is durable when this returns. A cancelled caller leaves no hold.
 
         Refusal: the codes of docs/ledger.md "Reserve", ``ledger_unavailable``, ``overloaded``.
+        Replayed: it was carried out before under its Idempotency-Key.
         """
-        future: asyncio.Future[Hold | Refusal] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Hold | Stored | Refusal] = asyncio.get_running_loop().create_future()
         self._writer.put(ReserveOperation(command, future, self._release))
         try:
             outcome = await future
@@ -151,6 +161,8 @@ class Ledger:
             raise
         if isinstance(outcome, Refusal):
             raise outcome
+        if isinstance(outcome, Stored):
+            raise Replayed(outcome)
         return outcome
 
     def _release(self, hold: Hold) -> None:
@@ -162,12 +174,15 @@ class Ledger:
             hold.closed = True
             self._writer.put(SettleOperation(hold, ending, self.on_settled))
 
-    async def settle_durably(self, hold: Hold, ending: Ending) -> Settled:
-        """Close the hold (put before the first await) and wait for the commit. Again: the first result."""
+    async def settle_durably(self, hold: Hold, ending: Ending, reply: bytes | None = None) -> Settled:
+        """Close the hold (put before the first await) and wait for the commit. Again: the first result.
+
+        ``reply``: the answer to keep for a repetition under the same Idempotency-Key.
+        """
         settled = None if hold.closed else self.on_settled
         hold.closed = True
         future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
-        self._writer.put(SettleOperation(hold, ending, settled, future))
+        self._writer.put(SettleOperation(hold, ending, settled, future, reply))
         return await future
 
     def extend(self, hold: Hold, lease_output: int, *, urgent: bool) -> None:
@@ -198,9 +213,33 @@ class Ledger:
             return await self.ask(reads.keys)
         return await self.ask(lambda connection: reads.keys(connection, reads.account_named(connection, account).id))
 
-    async def check(self, *, whole: bool = True) -> list[str]:
-        """Breaches of the books' invariants; none: they are right. ``whole`` reads every hold, and commits wait."""
-        return await self.ask(partial(invariants.check, whole=whole))
+    async def check(self, *, whole: bool = True, since: int | None = None) -> list[str]:
+        """Breaches of the books' invariants; none: they are right. ``whole`` reads every hold, and commits wait.
+
+        ``since``: only open holds and the days from that one on.
+        """
+        return await self.ask(partial(invariants.check, whole=whole, since=since))
+
+    async def backup(self, path: str) -> None:
+        """Copy the books to ``path``, with all that was put before. Commits wait. LedgerError says why it failed."""
+        await self.ask(lambda connection: None)  # outside of a transaction SQLite copies, and only what is committed
+        await self._connection.run(partial(backup.write, path=path))
+
+    async def prune(self, after: str = "") -> retention.Pruned:
+        """One step of removing closed holds that are older than is configured, from the id ``after`` on."""
+        days = self._config.retain_holds_days
+        if days is None:
+            return retention.Pruned(0, None)
+        return await self._command(retention.prune, days, after)
+
+    async def expire(self) -> int:
+        """One step of forgetting Idempotency-Keys after their 24 hours; how many were forgotten."""
+        return await self._command(retention.expire)
+
+    @property
+    def day(self) -> int:
+        """The ledger's day, in days since 1970-01-01."""
+        return self._today()
 
     @property
     def queue_length(self) -> int:
@@ -232,10 +271,16 @@ class Ledger:
         return await self._command(administration.set_account_status, name, status)
 
     async def create_key(
-        self, account: str, surface: str, prefix: str, models: list[str] | None, concurrency: int | None
+        self,
+        account: str,
+        surface: str,
+        prefix: str,
+        models: list[str] | None,
+        concurrency: int | None,
+        ref: str | None = None,
     ) -> tuple[Key, str]:
-        """A new key and its secret."""
-        return await self._command(administration.create_key, account, surface, prefix, models, concurrency)
+        """A new key and its secret; the same ``ref`` again gives that key and "" for the secret."""
+        return await self._command(administration.create_key, account, surface, prefix, models, concurrency, ref)
 
     async def revoke_key(self, key_id: str) -> Key:
         """Refuse new requests of a key."""

@@ -29,7 +29,7 @@ def prepare(connection: sqlite3.Connection, now_ns: int) -> Opened:
 
     A second run finds nothing to do. LedgerError if the books are wrong; sqlite3.Error if the file cannot be used.
     """
-    schema.prepare(connection)
+    schema.prepare(connection, now_ns)
     boot = schema.meta(connection, "boot") + 1
     connection.execute("BEGIN IMMEDIATE")
     schema.set_meta(connection, "boot", boot)

@@ -18,7 +18,7 @@ from streamrouter.errors import Refusal
 from streamrouter.ledger import rules
 from streamrouter.ledger.book import Moment
 from streamrouter.ledger.denials import Denied
-from streamrouter.ledger.records import Hold, Reserve, Settled
+from streamrouter.ledger.records import Hold, Reserve, Settled, Stored
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.endings import Ending, released
 
@@ -52,7 +52,9 @@ class Operation(ABC):
 class ReserveOperation(Operation):
     """A reserve; ``abandoned`` is told of a hold whose waiter had gone when it became durable."""
 
-    def __init__(self, command: Reserve, future: asyncio.Future[Hold | Refusal], abandoned: Callable[[Hold], None]):
+    def __init__(
+        self, command: Reserve, future: asyncio.Future[Hold | Stored | Refusal], abandoned: Callable[[Hold], None]
+    ):
         self._command = command
         self._future = future
         self._abandoned = abandoned
@@ -60,10 +62,10 @@ class ReserveOperation(Operation):
     def wanted(self) -> bool:
         return not self._future.cancelled()
 
-    def apply(self, book: SqliteBook, at: Moment) -> Hold | Denied:
+    def apply(self, book: SqliteBook, at: Moment) -> Hold | Denied | Stored:
         return rules.reserve(book, self._command, at)
 
-    def done(self, outcome: Hold | Denied) -> None:
+    def done(self, outcome: Hold | Denied | Stored) -> None:
         if not self._future.cancelled():
             self._future.set_result(outcome.refusal() if isinstance(outcome, Denied) else outcome)
         elif isinstance(outcome, Hold):
@@ -89,15 +91,20 @@ class SettleOperation(Operation):
         ending: Ending,
         settled: Callable[[Hold, Ending, Settled], None] | None = None,
         future: asyncio.Future[Settled] | None = None,
+        reply: bytes | None = None,
     ) -> None:
+        """``reply``: the whole answer, to be given again to a repetition under the same Idempotency-Key."""
         self._hold = hold
         self._ending = ending
         self._settled = settled
         self._future = future
+        self._reply = reply
         if future is not None:
             self.urgent = True
 
     def apply(self, book: SqliteBook, at: Moment) -> Settled:
+        if self._reply is not None:
+            book.keep_reply(self._hold.id, self._reply)
         return rules.settle(book, self._hold.id, self._ending, at.now_ns)
 
     def done(self, outcome: Settled) -> None:

@@ -45,6 +45,7 @@ class Key(Struct, kw_only=True):
     created_ns: int = 0
     revoked_ns: int | None = None
     replaces: str | None = None
+    ref: str | None = None  # makes the making of a key happen once
 
 
 class UsageDay(Struct, kw_only=True):
@@ -138,6 +139,31 @@ class HoldRow(Struct, kw_only=True):
     closed_ns: int | None = None
 
 
+class Idempotency(Struct, frozen=True):
+    """A client's Idempotency-Key and the SHA-256 of the request that it stands for."""
+
+    name: str
+    fingerprint: bytes
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One admitted request under an Idempotency-Key. ``reply``: its whole answer, where one is kept."""
+
+    hold_id: str
+    key_id: str
+    name: str
+    fingerprint: bytes
+    created_ns: int
+    reply: bytes | None = None
+
+
+class Stored(Struct, frozen=True):
+    """What a repeated request gets instead of a hold: the answer that the first one got."""
+
+    hold_id: str
+    body: bytes
+
+
 class Reserve(Struct, frozen=True, kw_only=True):
     """The command that admits a request. ``limit`` is per choice: min(requested | model default, model ceiling).
 
@@ -157,6 +183,7 @@ class Reserve(Struct, frozen=True, kw_only=True):
     prepaid: bool
     stream: bool
     exact: bool
+    idempotency: Idempotency | None = None
 
 
 class Remaining(Struct, frozen=True, kw_only=True):
@@ -191,6 +218,7 @@ class Hold(Struct, kw_only=True):
     price: Price
     prepaid: bool
     remaining: Remaining
+    client_id: str = ""  # the client's own request id, for the log only
     lease_failed: bool = False
     asked: int = 0  # the largest lease asked for so far
     closed: bool = False

@@ -13,17 +13,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from streamrouter.ledger import denials
+from streamrouter.ledger import denials, repeats
 from streamrouter.ledger.book import Book, Moment
 from streamrouter.ledger.denials import Denied
 from streamrouter.ledger.records import (
     Account,
+    Attempt,
     Hold,
     HoldRow,
+    Idempotency,
     Key,
     Remaining,
     Reserve,
     Settled,
+    Stored,
     UsageDay,
 )
 from streamrouter.policy.endings import Ending
@@ -35,8 +38,11 @@ MOST_TOKENS = 1 << 40  # what an upstream may claim at most: keeps every sum ins
 MOST_USD = 1 << 62
 
 
-def reserve(book: Book, command: Reserve, at: Moment) -> Hold | Denied:
-    """Admit a request or say why not (docs/ledger.md "Reserve"; the checks stand in the documented order)."""
+def reserve(book: Book, command: Reserve, at: Moment) -> Hold | Denied | Stored:
+    """Admit a request or say why not (docs/ledger.md "Reserve"; the checks stand in the documented order).
+
+    ``Stored``: the request was carried out before under its Idempotency-Key; nothing is written.
+    """
     key = book.key(command.key_id)
     if key is None:
         return denials.unknown_key()
@@ -47,6 +53,10 @@ def reserve(book: Book, command: Reserve, at: Moment) -> Hold | Denied:
         return denials.unknown_key()
     if account.status != "active":
         return denials.disabled_account(account, key)
+    if command.idempotency is not None:
+        before = repeats.judge(book, key.id, command.idempotency, at.now_ns)
+        if before is not None:
+            return before
     limit = _per_request(account, key, command)
     if isinstance(limit, Denied):
         return limit
@@ -67,6 +77,8 @@ def reserve(book: Book, command: Reserve, at: Moment) -> Hold | Denied:
         fits = affordable
     row = _hold_row(command, account, at, fits, prepaid)
     _book_reservation(book, account, key, usage, row, arrival)
+    if command.idempotency is not None:
+        book.add_attempt(_attempt(command, command.idempotency, at.now_ns))
     return _hold(command, account, key, row, fits, fits < limit, _remaining(account, usage, arrival, at))
 
 
@@ -208,6 +220,16 @@ def _book_reservation(
     usage.reserved_output += row.r_output
     usage.requests += 1
     book.add_hold(row)
+
+
+def _attempt(command: Reserve, idempotency: Idempotency, now_ns: int) -> Attempt:
+    return Attempt(
+        hold_id=command.id,
+        key_id=command.key_id,
+        name=idempotency.name,
+        fingerprint=idempotency.fingerprint,
+        created_ns=now_ns,
+    )
 
 
 def _remaining(account: Account, usage: UsageDay, arrival: Arrival | None, at: Moment) -> Remaining:

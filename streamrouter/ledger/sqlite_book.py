@@ -8,7 +8,7 @@ Open holds need no SELECT (a fifth of the cost of a request): this process alone
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from operator import attrgetter
 from typing import Any
@@ -16,22 +16,22 @@ from typing import Any
 import orjson
 from msgspec.structs import astuple
 
-from streamrouter.ledger.records import Account, HoldRow, Key, UsageDay, UsageModel
+from streamrouter.ledger.records import Account, Attempt, HoldRow, Key, UsageDay, UsageModel
 
 
 def _columns(struct: type[Any]) -> str:
     return ", ".join(struct.__struct_fields__)
 
 
-def _insert(table: str, struct: type[Any], suffix: str = "") -> str:
-    marks = ", ".join("?" * len(struct.__struct_fields__))
-    return f"INSERT INTO {table} ({_columns(struct)}) VALUES ({marks}){suffix}"  # noqa: S608 - names of our own
+def _insert(table: str, columns: Sequence[str]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of our own
 
 
 def _upsert(table: str, struct: type[Any], key: str) -> str:
     fields = [name for name in struct.__struct_fields__ if name not in key.split(", ")]
     sets = ", ".join(f"{name} = excluded.{name}" for name in fields)
-    return _insert(table, struct, f" ON CONFLICT ({key}) DO UPDATE SET {sets}")
+    return _insert(table, struct.__struct_fields__) + f" ON CONFLICT ({key}) DO UPDATE SET {sets}"
 
 
 _CLOSING = (
@@ -39,6 +39,9 @@ _CLOSING = (
     "over_output", "over_usd", "end_reason", "usage_source", "upstream", "ttft_ms", "duration_ms", "closed_ns",
 )  # fmt: skip
 _closing = attrgetter(*_CLOSING, "id")
+# What a reserve fills in; the other columns have their value of an open hold by DEFAULT (fewer values to bind).
+_OPENING = tuple(name for name in HoldRow.__struct_fields__ if name not in _CLOSING or name == "lease_output")
+_opening = attrgetter(*_OPENING)
 
 SELECT_ACCOUNT = f"SELECT {_columns(Account)} FROM account"  # noqa: S608
 SELECT_KEY = f"SELECT {_columns(Key)} FROM api_key"  # noqa: S608
@@ -51,13 +54,17 @@ _USAGE_MODEL = (
     " WHERE account_id = ? AND day = ? AND key_id = ? AND model = ?"
 )
 _HOLD = f"SELECT {_columns(HoldRow)} FROM hold WHERE id = ?"  # noqa: S608
-_INSERT_HOLD = _insert("hold", HoldRow)
+_INSERT_HOLD = _insert("hold", _OPENING)
 _UPDATE_HOLD = f"UPDATE hold SET {' = ?, '.join(_CLOSING)} = ? WHERE id = ? AND state = 'open'"  # noqa: S608
 _WRITE_DAY = _upsert("usage_day", UsageDay, "account_id, day")
 _WRITE_MODEL = _upsert("usage_model", UsageModel, "account_id, day, key_id, model")
 _WRITE_ACCOUNT = _upsert("account", Account, "id")
 _WRITE_KEY = _upsert("api_key", Key, "id")
 _HOLD_FIELDS = HoldRow.__struct_fields__
+_ATTEMPTS = f"SELECT {_columns(Attempt)} FROM idempotency WHERE key_id = ? AND name = ?"  # noqa: S608
+_FORGET_ATTEMPTS = "DELETE FROM idempotency WHERE key_id = ? AND name = ?"
+_INSERT_ATTEMPT = _insert("idempotency", Attempt.__struct_fields__)
+_KEEP_REPLY = "UPDATE idempotency SET reply = ? WHERE hold_id = ?"
 _AUDIT = "INSERT INTO audit (at_ns, action, subject, detail) VALUES (?, ?, ?, ?)"
 
 Values = tuple[Any, ...]
@@ -104,6 +111,9 @@ class SqliteBook:
         self._days: dict[tuple[str, int], UsageDay] = {}
         self._models: dict[tuple[str, int, str, str], UsageModel] = {}
         self._new_holds: list[HoldRow] = []
+        self._attempts: dict[tuple[str, str], list[Attempt]] = {}
+        self._new_attempts: list[Attempt] = []
+        self._replies: list[tuple[bytes, str]] = []
         self._written: dict[Any, Values] = {}  # what the tables hold of each row, by the key it is cached under
 
     def account(self, account_id: str) -> Account | None:
@@ -188,9 +198,29 @@ class SqliteBook:
         return None if row is None else HoldRow(**dict(zip(_HOLD_FIELDS, row, strict=True)))
 
     def add_hold(self, row: HoldRow) -> None:
-        """A new hold."""
+        """A new hold, as a reserve makes it: open, nothing charged."""
         self._new_holds.append(row)
         self.touched_holds[row.id] = row
+        self._written[row.id] = _closing(row)
+
+    def attempts(self, key_id: str, name: str) -> list[Attempt]:
+        """What was admitted for that key under that Idempotency-Key."""
+        index = (key_id, name)
+        if index not in self._attempts:
+            self._attempts[index] = [
+                Attempt(**dict(zip(Attempt.__struct_fields__, row, strict=True)))
+                for row in self.connection.execute(_ATTEMPTS, index)
+            ]
+        return self._attempts[index]
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """A request was admitted under an Idempotency-Key; earlier attempts of that name are forgotten."""
+        self._attempts[attempt.key_id, attempt.name] = [attempt]
+        self._new_attempts.append(attempt)
+
+    def keep_reply(self, hold_id: str, reply: bytes) -> None:
+        """The whole answer of a hold that was made under an Idempotency-Key."""
+        self._replies.append((reply, hold_id))
 
     def audit(self, at_ns: int, action: str, subject: str, detail: dict[str, Any]) -> None:
         """One line of the audit log."""
@@ -203,11 +233,20 @@ class SqliteBook:
         self._write_changed(_WRITE_DAY, self._days, astuple)
         self._write_changed(_WRITE_MODEL, self._models, astuple)
         if self._new_holds:
-            self.connection.executemany(_INSERT_HOLD, [astuple(row) for row in self._new_holds])
-            for row in self._new_holds:
-                self._written[row.id] = _closing(row)
+            self.connection.executemany(_INSERT_HOLD, [_opening(row) for row in self._new_holds])
             self._new_holds.clear()
         self._write_holds()
+        if self._new_attempts or self._replies:
+            self._write_attempts()
+
+    def _write_attempts(self) -> None:
+        for attempt in self._new_attempts:
+            self.connection.execute(_FORGET_ATTEMPTS, (attempt.key_id, attempt.name))
+            self.connection.execute(_INSERT_ATTEMPT, astuple(attempt))
+        if self._replies:
+            self.connection.executemany(_KEEP_REPLY, self._replies)
+        self._new_attempts.clear()
+        self._replies.clear()
 
     def _write_changed(self, statement: str, rows: dict[Any, Any], flat: Any) -> None:
         written = self._written

@@ -80,9 +80,9 @@ class Log:
         return log
 
     def request(self, fields: Mapping[str, Any]) -> None:
-        """One finished request. A status of 500 or more is an error, any other is information."""
+        """One finished request: a bug of ours (500) is an error, an upstream's or a shutdown's failure a warning."""
         status = fields.get("status")
-        level: Level = "error" if isinstance(status, int) and status >= 500 else "info"
+        level: Level = "error" if status == 500 else "warning" if isinstance(status, int) and status > 500 else "info"
         self._write(level, "request", fields)
 
     def event(self, level: Level, event: str, **fields: Any) -> None:

@@ -82,6 +82,8 @@ class Metrics:
     def _make_ledger_metrics(self) -> None:
         self._queue = Gauge("streamrouter_ledger_queue", "Commands that wait for the writer", registry=self.registry)
         self._commit = self._histogram("ledger_commit_seconds", "Time of one group commit", _COMMIT_S)
+        about = "Invariants of the books found broken at the last check (once a minute); anything but 0 is an alarm"
+        self._broken = Gauge("streamrouter_ledger_invariants", about, registry=self.registry)
         self._lines = Gauge("streamrouter_log_lines_dropped", "Log lines not written", registry=self.registry)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
@@ -144,6 +146,10 @@ class Metrics:
     def attempt(self, upstream: str, outcome: str) -> None:
         """One attempt at an upstream: ``outcome`` is ``ok`` or an error code."""
         self._attempts(upstream if upstream in self._upstreams else OTHER, outcome).inc()
+
+    def invariants(self, broken: int) -> None:
+        """The books were checked."""
+        self._broken.set(broken)
 
     def committed(self, seconds: float) -> None:
         """One group commit of the ledger took that long."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
 from streamrouter.config.schema import Config, ModelConfig
 from streamrouter.errors import Refusal
 from streamrouter.policy.encodings import EncodingName
 from streamrouter.policy.money import Price, price_to_pico
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Target(Struct, frozen=True):
@@ -23,7 +26,7 @@ class Target(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """A public model. Prices in pico-USD per token, sizes in tokens."""
+    """A public model. Prices in pico-USD per token, sizes in tokens; ``defaults`` are members sent upstream."""
 
     id: str
     name: str
@@ -36,8 +39,10 @@ class Model(Struct, frozen=True, kw_only=True):
     default_max_tokens: int
     streaming: bool
     image_tokens: int | None
+    defaults: Mapping[str, Raw]
     price: Price
     price_text: tuple[str, str, str]  # USD per million: input, output, cache_read, as configured
+    shown: str  # its name in answers
 
 
 class Catalog:
@@ -45,7 +50,7 @@ class Catalog:
 
     def __init__(self, config: Config) -> None:
         default = next(iter(config.upstreams), "")
-        self.models = {name: _model(name, model, default) for name, model in config.models.items()}
+        self.models = {name: model_of(name, model, default) for name, model in config.models.items()}
 
     def resolve(self, name: str, *allowed: list[str] | None) -> Model:
         """The model of that id. Refusal ``model_not_found`` (404) or ``model_not_allowed`` (403).
@@ -82,7 +87,8 @@ def permitted(name: str, allowed: Iterable[list[str] | None]) -> bool:
     return all(names is None or name in names for names in allowed)
 
 
-def _model(name: str, config: ModelConfig, default_upstream: str) -> Model:
+def model_of(name: str, config: ModelConfig, default_upstream: str) -> Model:
+    """The model of one ``[models.ID]``."""
     own = config.upstream_model or name
     targets = tuple(Target(t.upstream, t.model or own, t.rank, t.weight) for t in config.targets)
     price = config.price
@@ -99,8 +105,10 @@ def _model(name: str, config: ModelConfig, default_upstream: str) -> Model:
         default_max_tokens=config.default_max_tokens,
         streaming=config.streaming,
         image_tokens=config.image_tokens,
+        defaults={field: Raw(_encode(value)) for field, value in config.defaults.items()},
         price=Price(price_to_pico(price.input), price_to_pico(price.output), price_to_pico(cache_read)),
         price_text=(price.input, price.output, cache_read),
+        shown=name,
     )
 
 

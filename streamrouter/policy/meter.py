@@ -137,12 +137,13 @@ class Meter:
 
     def usage(self) -> tuple[Usage, Source]:
         """What a completed request used and how well that is known."""
-        output = self.recount()
-        told = None if self.whole_output or self.reason == "cut" else self._usage  # who ignores its limit is not believed
-        if told is not None and not (self._overtaken and output > told.output):
+        told = self._usage
+        if self.whole_output or self.reason == "cut":  # an upstream that ignores its limit is not believed
+            told = None
+        if told is not None and not (self._overtaken and self.recount() > told.output):
             return told, "upstream"
         suspect = self._suspect or self.whole_output or told is not None
-        return Usage(self.local_input, output), "suspect" if suspect else "local"
+        return Usage(self.local_input, self.recount()), "suspect" if suspect else "local"
 
     def ending(self, *, ttft_ms: int | None = None, duration_ms: int = 0) -> Ending:
         """The one value that a settlement takes, whichever exception or cancellation ended the request."""

@@ -1,9 +1,8 @@
 """One stream between an upstream and a client: pushed, counted, and ended exactly once.
 
-Bytes arrive in the upstream's read callback (``feed``, ``flush``), are split, counted and written to the client's sink
-before the callback returns. The response's task only waits for ``done``. Everything that can end a stream comes here:
-``[DONE]``, the upstream's end or fault, the client's leaving, a deadline (``tick``), an admin's stop. The settlement is
-put right before the terminating write, so a client's next request sees it.
+Bytes arrive in the upstream's read callback (``feed``, ``flush``) and are split, counted and written to the client's
+sink before it returns; the response's task only waits for ``done``. Whatever ends a stream comes here, and its
+settlement is put right before the terminating write, so a client's next request sees it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from streamrouter.relay.deadlines import overdue
 from streamrouter.relay.downstream import Downstream
 from streamrouter.relay.port import Port
 from streamrouter.relay.sink import Sink
-from streamrouter.relay.unstreamed import unstreamed
+from streamrouter.relay.unstreamed import incomplete, unstreamed
 from streamrouter.upstream.exchange import Exchange
 from streamrouter.upstream.verdicts import error_event, unusable
 from streamrouter.wire.chunk import BadChunk, Chunk, decode_chunk
@@ -115,7 +114,12 @@ class Relay:
         self._answered_at = self._read_at = self._port.monotonic()
         self._first = asyncio.get_running_loop().create_future()
         try:
-            await self._begin(exchange, config)
+            payloads = await unstreamed(exchange, config.max_answer_bytes)
+            if payloads is None:
+                exchange.push(self)
+            else:
+                self._exchange = None
+                self._take([*payloads, DONE])
             await self._first
         except BaseException:  # a fault, the deadline, a cancellation: whatever it is, this attempt is over
             self._drop()
@@ -130,15 +134,6 @@ class Relay:
         self._eof = self._usage_event = None
         self._fed.clear()
         self._meter.forget_usage()
-
-    async def _begin(self, exchange: Exchange, config: UpstreamConfig) -> None:
-        """Have the body pushed, or take a whole answer that came instead of a stream (F28)."""
-        payloads = await unstreamed(exchange, config.max_answer_bytes)
-        if payloads is None:
-            exchange.push(self)
-        else:
-            self._exchange = None
-            self._take([*payloads, DONE])
 
     def feed(self, data: bytes) -> None:
         self._fed.append(data)
@@ -178,13 +173,11 @@ class Relay:
         self._take(unread)
         if self._eof is None or self.closed or self._held is not None:
             return
-        fault = self._eof[0]
-        if fault is None and self._meter.finished:
+        fault = self._eof[0] or incomplete(self._meter)
+        if fault is None:
             self._complete()
-        elif fault is None and self.first_event_at is None:
-            self._fault(unusable("its stream ended before the first event"))
         else:
-            self._fault(fault or Upstreamed("upstream_truncated", "The upstream ended its answer half-way. Retry."))
+            self._fault(fault)
 
     def _take(self, payloads: list[bytes]) -> None:
         """Handle payloads in order, until one must wait for its lease or the stream is over; then write."""
@@ -227,7 +220,7 @@ class Relay:
         if self._finished_at is None and meter.finished:
             self._finished_at = self._read_at
         if meter.over_limit():
-            self._cut()
+            self._finish("cut")
             return
         framed = self._splicer.event(payload, drop_usage=chunk.has_usage, null_error=len(chunk.error) > 0)
         if meter.covered():
@@ -243,7 +236,7 @@ class Relay:
         """Keep an event back until its lease is durable; the upstream pauses meanwhile."""
         wanted = self._meter.wanted_lease(self._port.lease_block)
         if not wanted:  # all is leased, and the true count does not fit
-            self._cut()
+            self._finish("cut")
             return
         self._held = framed
         self._adjust()
@@ -277,15 +270,11 @@ class Relay:
         if self.first_event_at is None:
             self._fault(unusable("its stream holds no event"))
             return
-        self._meter.end("finished")
-        self._finish()
+        self._finish("finished")
 
-    def _cut(self) -> None:
-        """The upstream ignores its limit: drop the event, end as a length stop, hang up (F14)."""
-        self._meter.end("cut")
-        self._finish()
-
-    def _finish(self) -> None:
+    def _finish(self, reason: str) -> None:
+        """End well; ``cut``: the upstream ignores its limit, its last event is dropped, it is hung up on (F14)."""
+        self._meter.end(reason)
         usage = self._usage_event if self._include_usage else None
         self._out.extend(closing(self._meter, self._splicer, usage, include_usage=self._include_usage))
         self._close(b"".join(self._out))

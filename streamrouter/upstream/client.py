@@ -51,6 +51,7 @@ class HttpExchange:
                 pieces.append(piece)
                 size += len(piece)
         except (aiohttp.ClientError, OSError) as error:
+            self._response.close()
             raise cut_short() from error
         return b"".join(pieces)[:most], False
 
@@ -72,8 +73,9 @@ class HttpExchange:
     def close(self) -> None:
         handler = self._connection()
         if handler is not None:
-            handler.target = None
-        self._response.close()
+            handler.target = handler.response = None
+        if handler is self._handler:  # also where none was taken over: the body is read, or not even begun
+            self._response.close()
 
 
 class HttpTransport:

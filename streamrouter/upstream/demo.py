@@ -27,6 +27,7 @@ _TEXT = (
     "the client asked for it, the usage that the ledger was charged with. "
 )
 _WORDS = [" " + word for word in _TEXT.split()]
+_STARTS = [i for i, before in enumerate([_WORDS[-1], *_WORDS[:-1]]) if before.endswith(".")]  # of sentences
 _DEFAULT_TOKENS = 64
 _encode = msgspec.json.Encoder().encode
 
@@ -66,7 +67,7 @@ class Answer:
         natural = 24 + seed % 40
         self.tokens = min(asked, natural) if self._tool is None else 1
         self._reason = "tool_calls" if self._tool else "length" if asked < natural else "stop"
-        offset = seed % len(_WORDS)
+        offset = _STARTS[seed % len(_STARTS)]
         words = [_WORDS[(offset + i) % len(_WORDS)] for i in range(self.tokens)]
         self._words = [words[0].lstrip(), *words[1:]]
         self._created = int(time.time())
@@ -126,7 +127,8 @@ def _required_tool(request: dict[str, Any]) -> dict[str, Any] | None:
     """A call of the tool that the request forces (``required`` or by name), with an argument that shows it worked."""
     choice, tools = request.get("tool_choice"), request.get("tools") or []
     names = [t["function"]["name"] for t in tools if isinstance(t.get("function"), dict) and "name" in t["function"]]
-    forced = choice["function"].get("name") if isinstance(choice, dict) and isinstance(choice.get("function"), dict) else ""
+    named = choice.get("function") if isinstance(choice, dict) else None
+    forced = named.get("name") if isinstance(named, dict) else None
     if not names or (choice != "required" and forced not in names):
         return None
     function = {"name": forced or names[0], "arguments": '{"demo":true}'}

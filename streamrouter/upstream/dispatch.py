@@ -18,6 +18,7 @@ from streamrouter.policy.breaker import Breaker
 from streamrouter.policy.catalog import Model, Target
 from streamrouter.policy.meter import Meter
 from streamrouter.policy.routing import order
+from streamrouter.upstream.cancel import Canceller
 from streamrouter.upstream.exchange import Exchange, Transport
 from streamrouter.upstream.verdicts import ERROR_BODY_BYTES, refused
 
@@ -33,6 +34,7 @@ class Upstream:
         self.config = config
         self.transport = transport
         self.breaker = Breaker(config.cooldown_s)
+        self.canceller = Canceller(config)
 
 
 class ClientGone(Exception):
@@ -44,6 +46,7 @@ class Patience:
 
     def __init__(self) -> None:
         self.gone = False
+        self.answered: Mapping[str, str] = {}  # the headers of the attempt's answer, once they are here
         self._scope: asyncio.Timeout | None = None
 
     def hang_up(self) -> None:
@@ -86,11 +89,13 @@ class Dispatch:
         meter: Meter,
         patience: Patience,
         accept: Callable[[Exchange, UpstreamConfig], Awaitable[T]],
+        attempt_s: float | None = None,
     ) -> T:
         """Send the request to one target after another until ``accept`` has taken an answer.
 
         ``accept`` gets an exchange whose status is 2xx and returns once the first event (or the whole answer) is there.
-        Raises the last attempt's Upstreamed, ClientGone, or Refusal ``upstream_not_configured``.
+        ``attempt_s`` bounds every attempt beside the upstream's own limit. Raises the last attempt's Upstreamed,
+        ClientGone, or Refusal ``upstream_not_configured``.
         """
         targets = [target for target in model.targets if target.upstream in self.upstreams]
         if not targets:
@@ -101,16 +106,17 @@ class Dispatch:
         ranked = order(targets, lambda t: self.upstreams[t.upstream].breaker.cooling(now), random.random)
         fault: Upstreamed | None = None
         for target in ranked:
-            if patience.gone:
-                raise ClientGone
             upstream = self.upstreams[target.upstream]
             meter.upstream = upstream.name
             limit_s = upstream.config.first_byte_s if stream else upstream.config.total_s
-            work = self._try(upstream, body(target, upstream.config), headers, stream, meter, accept)
+            if attempt_s is not None:
+                limit_s = min(limit_s, attempt_s)
+            work = self._try(upstream, body(target, upstream.config), headers, stream, meter, patience, accept)
             try:
                 answer = await patience.attempt(limit_s, work)
             except TimeoutError:
                 fault = Upstreamed("upstream_timeout", f"The upstream gave no answer in {limit_s:g} s.", ambiguous=True)
+                upstream.canceller.begin(headers, patience.answered)
             except Upstreamed as refusal:
                 fault = refusal
             else:
@@ -118,7 +124,7 @@ class Dispatch:
                 self._attempted(upstream.name, "ok")
                 return answer
             self._failed(upstream, fault)
-            if not fault.fault:
+            if not fault.fault or meter.events:  # what was delivered cannot be taken back
                 raise fault
         assert fault is not None
         raise fault
@@ -130,14 +136,17 @@ class Dispatch:
         headers: Mapping[str, str],
         stream: bool,
         meter: Meter,
+        patience: Patience,
         accept: Callable[[Exchange, UpstreamConfig], Awaitable[T]],
     ) -> T:
         """One attempt. ``meter.sent`` is set before a byte may leave and taken back only when nothing can be billed."""
         before = meter.sent, meter.charge_ambiguous
         meter.charge_ambiguous = upstream.config.charge_ambiguous_input or all(before)
         meter.sent = True
+        patience.answered = {}
         try:
             exchange = await upstream.transport.send(body, headers, stream=stream)
+            patience.answered = exchange.headers
             try:
                 if not 200 <= exchange.status < 300:
                     raise await self._refusal(exchange)
@@ -167,4 +176,5 @@ class Dispatch:
     async def close(self) -> None:
         """Close every transport's pool."""
         for upstream in self.upstreams.values():
+            await upstream.canceller.close()
             await upstream.transport.close()

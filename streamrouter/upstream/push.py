@@ -25,17 +25,28 @@ reused: ContextVar[bool] = ContextVar("reused", default=False)  # did this task'
 class PushHandler(ResponseHandler):
     """One upstream connection; ``target`` is where the current answer goes, once somebody asked for it."""
 
-    __slots__ = ("served", "target")
+    __slots__ = ("response", "served", "target")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.target: Target | None = None
+        self.response: aiohttp.ClientResponse | None = None  # whose body is pushed
         self.served = 0
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.target is not None:
             self.target.flush()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        payload = self._payload
+        super().connection_lost(exc)
+        # After broken chunk framing aiohttp closes, but does not tell the body's reader: it would wait for ever.
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(aiohttp.ClientPayloadError())
+        if self.response is not None:
+            self.response.close()  # it holds the lost connection until it is collected
+            self.response = None
 
 
 class PushReader(StreamReader):
@@ -52,6 +63,7 @@ class PushReader(StreamReader):
 
     def feed_eof(self) -> None:
         target, self._protocol.target = self._protocol.target, None  # type: ignore[attr-defined]
+        self._protocol.response = None  # type: ignore[attr-defined]
         if target is not None:
             target.flush()  # before the connection goes back to the pool: feed_eof() undoes a pause that this asks for
         super().feed_eof()
@@ -107,6 +119,6 @@ def take_over(response: aiohttp.ClientResponse, target: Target) -> tuple[bytes, 
     handler = reader._protocol
     if not isinstance(handler, PushHandler):  # a connector that is not ours: cannot be pushed
         raise TypeError("the upstream session needs a PushConnector")
-    handler.target = target
+    handler.target, handler.response = target, response
     reader.__class__ = PushReader
     return arrived, handler

@@ -15,8 +15,13 @@ import msgspec
 from streamrouter.errors import Upstreamed
 
 ERROR_BODY_BYTES = 64 * 1024
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b", re.I)
-_KEYLIKE = re.compile(r"\b(?:sk|pk|fw|gsk|xai|key|AIza)[-_A-Za-z0-9*]{8,}|\bBearer\s+\S+|\b[A-Za-z0-9_-]{32,}\b")
+_IPV4 = r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"
+_IPV6 = r"\b(?:[0-9a-f]{1,4}:){1,7}(?::[0-9a-f]{1,4})+\b|\b(?:[0-9a-f]{1,4}:){3,7}[0-9a-f]{1,4}\b"
+_URL = re.compile(rf"\b[a-z][a-z0-9+.-]*://\S+|{_IPV4}|{_IPV6}", re.I)
+_KEYLIKE = re.compile(
+    r"\b(?:sk|pk|fw|gsk|xai|key|org|proj)[-_][-_A-Za-z0-9*]{8,}|\bAIza[-_A-Za-z0-9*]{8,}"
+    r"|\b[Bb]earer\s+\S+|\b[A-Za-z0-9_-]{32,}\b"
+)
 _encode = msgspec.json.Encoder().encode
 _CLIENTS_FAULT = frozenset({400, 413, 422})
 
@@ -54,7 +59,7 @@ def refused(status: int, headers: Mapping[str, str], body: bytes) -> Upstreamed:
     """The verdict on a response that is not a 2xx."""
     if status in _CLIENTS_FAULT:
         return rejected(error_of(body))
-    if status in (401, 403):
+    if status in (401, 402, 403):  # 402: the account that we have there is empty
         return Upstreamed(
             "upstream_auth", "The upstream refused this server's own credentials. The admin must fix them."
         )

@@ -5,8 +5,10 @@ The hot route is answered here, outside Starlette's middlewares (they wrap ``sen
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from streamrouter import ids
@@ -19,8 +21,8 @@ from streamrouter.ops.metrics import Metrics
 from streamrouter.web.auth import authenticate, client_id
 from streamrouter.web.body import ClientLeft, check_media_type, read_body
 from streamrouter.web.cors import Cors
+from streamrouter.web.idempotency import idempotency_of
 from streamrouter.web.replies import INTERNAL_ERROR, HttpReply, send_refusal
-from streamrouter.wire.chat import decode_call
 from streamrouter.wire.refusals import Headers
 
 
@@ -40,6 +42,7 @@ class Completions:
     ) -> None:
         self._gateway = gateway
         self._surface = surface
+        self._dialect = gateway.dialects[surface.name]
         self._server = server
         self._clock = clock
         self._log = log
@@ -56,15 +59,13 @@ class Completions:
         except Refusal as refusal:
             self._metrics.refused(refusal.code)
             self._log.event("info", "refused", id=request_id, code=refusal.code, client_id=client_id(scope))
-            await send_refusal(
-                send, refusal, request_id, balance_status=self._surface.balance_status, headers=self._echo(scope, extra)
-            )
+            await send_refusal(send, refusal, request_id, headers=self._echo(scope, extra), style=self._dialect.style)
         except ClientLeft:
             self._log.event("info", "client_left", id=request_id, status=499)
         except Exception as error:  # noqa: BLE001 - the outer border: whatever a bug raises becomes a clean 500
-            self._log.event("error", "internal_error", id=request_id, kind=type(error).__name__, detail=str(error))
+            self._log.event("error", "internal_error", id=request_id, kind=type(error).__name__, at=_where(error))
             if not reply.started:
-                await send_refusal(send, INTERNAL_ERROR, request_id, headers=extra)
+                await send_refusal(send, INTERNAL_ERROR, request_id, headers=extra, style=self._dialect.style)
 
     async def _serve(self, scope: Scope, receive: Receive, request_id: str, reply: HttpReply) -> None:
         if scope["method"] != "POST":
@@ -74,9 +75,17 @@ class Completions:
             raise Refusal("server_shutdown", "The server is shutting down. Retry in a moment.", retry_after_s=1)
         check_media_type(scope)
         body = await read_body(scope, receive, self._server.max_body_bytes, self._server.body_timeout_s)
-        call = decode_call(body, request_id)
+        call = self._dialect.decode(body, request_id)
+        if (idempotency := idempotency_of(scope, body)) is not None:
+            caller = msgspec.structs.replace(caller, idempotency=idempotency)
         await self._gateway.serve(call, caller, reply)
 
     def _echo(self, scope: Scope, extra: Headers) -> Headers:
         own = client_id(scope)
         return [*extra, (b"x-client-request-id", own.encode("ascii"))] if own else extra
+
+
+def _where(error: BaseException) -> str:
+    """File and line of an unexpected error. Its text stays out of the log: it may hold addresses or a prompt."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rpartition('streamrouter/')[2]}:{frames[-1].lineno}" if frames else ""

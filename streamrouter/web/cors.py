@@ -11,7 +11,7 @@ from streamrouter.web.replies import send_body
 from streamrouter.wire.refusals import Headers
 
 EXPOSED = (
-    b"x-request-id, x-client-request-id, retry-after, x-should-retry, x-streamrouter-upstream, "
+    b"x-request-id, x-client-request-id, retry-after, x-should-retry, idempotent-replayed, x-streamrouter-upstream, "
     b"x-streamrouter-max-tokens, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
     b"x-ratelimit-reset-requests, x-ratelimit-limit-input-tokens, x-ratelimit-remaining-input-tokens, "
     b"x-ratelimit-reset-input-tokens, x-ratelimit-limit-output-tokens, x-ratelimit-remaining-output-tokens, "

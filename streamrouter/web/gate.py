@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamrouter.errors import Refusal
 from streamrouter.web.replies import send_refusal
+from streamrouter.wire.refusals import OPENAI, Style
 
 METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 MOST_HEADERS = 100
@@ -21,10 +22,13 @@ MOST_PATH_BYTES = 4096
 
 
 class Gate:
-    """Refuses what no client of ours sends; everything else goes to ``app``."""
+    """Refuses what no client of ours sends; everything else goes to ``app``. ``style``: how refusals look at a path."""
 
-    def __init__(self, app: ASGIApp, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, app: ASGIApp, new_id: Callable[[], str], style: Callable[[Scope], Style] = lambda scope: OPENAI
+    ) -> None:
         self._app = app
+        self._style = style
         self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +40,8 @@ class Gate:
         if refusal is None:
             await self._app(scope, receive, send)
         else:
-            await send_refusal(send, refusal, self._new_id(), headers=[(b"connection", b"close")])
+            style = self._style(scope)
+            await send_refusal(send, refusal, self._new_id(), headers=[(b"connection", b"close")], style=style)
 
 
 def verdict(scope: Scope) -> Refusal | None:

@@ -7,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from streamrouter.errors import Refusal
 from streamrouter.relay.response import RelayResponse
-from streamrouter.wire.refusals import Headers, error_body, refusal_headers, refusal_status
+from streamrouter.wire.refusals import OPENAI, Headers, Style, error_body, refusal_headers, refusal_status
 
 _JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 INTERNAL_ERROR = Refusal("internal_error", "Something went wrong inside the proxy. Keep the request id.")
@@ -15,7 +15,8 @@ INTERNAL_ERROR = Refusal("internal_error", "Something went wrong inside the prox
 
 async def send_body(send: Send, status: int, body: bytes, headers: Headers) -> None:
     """One whole response. The start and the body leave in the server's own order, nothing is buffered here."""
-    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    if status != 204:  # which may not have one (RFC 9110 section 8.6)
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -26,12 +27,18 @@ async def send_json(send: Send, value: object, headers: Headers | None = None, s
 
 
 async def send_refusal(
-    send: Send, refusal: Refusal, request_id: str, *, balance_status: int = 402, headers: Headers | None = None
+    send: Send,
+    refusal: Refusal,
+    request_id: str,
+    *,
+    balance_status: int = 402,
+    headers: Headers | None = None,
+    style: Style = OPENAI,
 ) -> None:
-    """A refusal as an HTTP error with OpenAI's body."""
-    status = refusal_status(refusal, balance_status)
-    all_headers = [*refusal_headers(refusal, request_id), *(headers or [])]
-    await send_body(send, status, error_body(refusal, request_id), all_headers)
+    """A refusal as an HTTP error in the surface's style (OpenAI's body)."""
+    status = refusal_status(refusal, balance_status, style)
+    all_headers = [*refusal_headers(refusal, request_id, style), *(headers or [])]
+    await send_body(send, status, error_body(refusal, request_id, style), all_headers)
 
 
 class HttpReply:

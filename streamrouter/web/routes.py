@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,7 +20,8 @@ from streamrouter.web.cors import Cors
 from streamrouter.web.probes import Probes
 from streamrouter.web.replies import INTERNAL_ERROR
 from streamrouter.web.surface import SurfacePages
-from streamrouter.wire.refusals import error_body, refusal_headers, refusal_status
+from streamrouter.wire.dialect import style_of
+from streamrouter.wire.refusals import OPENAI, Style, error_body, refusal_headers, refusal_status
 
 COMPLETIONS = "/chat/completions"
 
@@ -28,6 +30,20 @@ def prefixes(surface: SurfaceConfig) -> list[str]:
     """Where a surface's routes are: its base path, and the same without a trailing ``/v1`` (CLIENTS 10)."""
     base = surface.base_path.rstrip("/")
     return [base, base[: -len("/v1")]] if base.endswith("/v1") else [base]
+
+
+def _host(surface: SurfaceConfig) -> str:
+    """The host name that a surface is bound to, "" for every one."""
+    return (surface.host or "").lower()
+
+
+class _Site(NamedTuple):
+    """One host name: completions by path, everything else, the routes of that, and how each path's refusals look."""
+
+    hot: dict[str, ASGIApp]
+    rest: ASGIApp
+    routes: list[Route]
+    styles: list[tuple[str, Style]]  # by prefix, the longest first
 
 
 class Router:
@@ -42,39 +58,55 @@ class Router:
     ) -> None:
         self._cors = cors
         self._new_id = new_id
-        self._hot: dict[str, list[tuple[bytes | None, ASGIApp]]] = {}
+        hosts = dict.fromkeys(["", *(_host(surface) for surface, _, _ in surfaces)])
+        self._sites = {host.encode("ascii"): self._site(host, surfaces, probes) for host in hosts}
+        self.routes = [route for site in self._sites.values() for route in site.routes]
+
+    def _site(
+        self, host: str, surfaces: list[tuple[SurfaceConfig, Completions, SurfacePages]], probes: Probes
+    ) -> _Site:
+        """What is served under one host name ("": any other): its own surfaces first, then those of every host."""
+        here = [entry for entry in surfaces if host and _host(entry[0]) == host]
+        here += [entry for entry in surfaces if not _host(entry[0])]
+        bases = {surface.base_path.rstrip("/") for surface, _, _ in here}
+        hot: dict[str, ASGIApp] = {}
         routes: list[Route] = probes.routes()
-        taken: set[str] = {surface.base_path.rstrip("/") for surface, _, _ in surfaces}
-        for surface, completions, pages in surfaces:
-            host = surface.host.encode("ascii") if surface.host else None
+        styles: dict[str, Style] = {}
+        for surface, completions, pages in here:
             for prefix in prefixes(surface):
-                if prefix != surface.base_path.rstrip("/") and prefix in taken:
+                short = prefix != surface.base_path.rstrip("/")
+                if prefix + COMPLETIONS in hot or (short and prefix in bases):
                     continue
-                taken.add(prefix)
-                self._hot.setdefault(prefix + COMPLETIONS, []).append((host, completions))
+                hot[prefix + COMPLETIONS] = completions
+                styles[prefix + "/"] = style_of(surface)
                 routes += pages.routes(prefix)
-        self._rest = Starlette(routes=routes, exception_handlers={Refusal: self._refused, HTTPException: self._refused})
-        self._rest.router.redirect_slashes = False
-        self.routes = routes
+        handlers = {Refusal: self._refused, HTTPException: self._refused, Exception: self._refused}
+        rest = Starlette(routes=routes, exception_handlers=handlers)
+        rest.router.redirect_slashes = False
+        return _Site(hot, rest, routes, sorted(styles.items(), key=lambda entry: -len(entry[0])))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
             await self._cors.preflight(scope, send)
             return
-        candidates = self._hot.get(scope["path"])
-        if candidates is not None:
-            host = (header(scope, b"host") or b"").split(b":")[0].lower()
-            for wanted, completions in sorted(candidates, key=lambda entry: entry[0] is None):
-                if wanted is None or wanted == host:
-                    await completions(scope, receive, send)
-                    return
-        await self._rest(scope, receive, send)
+        site = self._site_of(scope)
+        await site.hot.get(scope["path"], site.rest)(scope, receive, send)
+
+    def _site_of(self, scope: Scope) -> _Site:
+        host = (header(scope, b"host") or b"").split(b":")[0].lower() if len(self._sites) > 1 else b""
+        return self._sites.get(host) or self._sites[b""]
+
+    def style(self, scope: Scope) -> Style:
+        """How refusals look at that path: as on the surface that it is inside of."""
+        path = scope["path"] + "/"
+        return next((style for prefix, style in self._site_of(scope).styles if path.startswith(prefix)), OPENAI)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         refusal = error if isinstance(error, Refusal) else _from_http(request, error)
         request_id = self._new_id()
-        response = Response(error_body(refusal, request_id), status_code=refusal_status(refusal))
-        response.raw_headers.extend([*refusal_headers(refusal, request_id), *self._cors.headers(request.scope)])
+        style = self.style(request.scope)
+        response = Response(error_body(refusal, request_id, style), status_code=refusal_status(refusal, style=style))
+        response.raw_headers.extend([*refusal_headers(refusal, request_id, style), *self._cors.headers(request.scope)])
         return response
 
 

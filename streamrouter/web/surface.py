@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from streamrouter import ids
 from streamrouter.config.schema import SurfaceConfig
 from streamrouter.errors import Refusal
 from streamrouter.gateway import Caller, Gateway
@@ -23,6 +24,7 @@ class SurfacePages:
     def __init__(self, gateway: Gateway, surface: SurfaceConfig, cors: Cors, started_s: int) -> None:
         self._gateway = gateway
         self._surface = surface
+        self._dialect = gateway.dialects[surface.name]
         self._cors = cors
         self._started_s = started_s
 
@@ -42,22 +44,30 @@ class SurfacePages:
 
     def _json(self, request: Request, value: object) -> Response:
         response = Response(orjson.dumps(value), media_type="application/json", headers={"Cache-Control": "no-store"})
+        if self._dialect.id_in_header:
+            now = self._gateway.clock.now_ns()
+            response.raw_headers.append((b"x-request-id", ids.request_id(now).encode("ascii")))
         response.raw_headers.extend(self._cors.headers(request.scope))
         return response
 
     async def models(self, request: Request) -> Response:
         """The models that the caller's key may use."""
         caller = self._caller(request)
-        visible = self._gateway.catalog.visible((caller.account.models, caller.key.models))
+        visible = self._gateway.catalog_of(self._surface).visible((caller.account.models, caller.key.models))
         data = [model_object(model, self._started_s) for model in visible]
         return self._json(request, {"object": "list", "data": data})
 
     async def chat_models(self, request: Request) -> Response:
         """Each model's key, name and upper limit, as WeryAI's clients read it."""
         caller = self._caller(request)
-        visible = self._gateway.catalog.visible((caller.account.models, caller.key.models))
+        visible = self._gateway.catalog_of(self._surface).visible((caller.account.models, caller.key.models))
         data = [
-            {"model": model.id, "key": model.id, "name": model.name, "max_tokens": model.max_output_tokens}
+            {
+                "model": model.id,
+                "key": model.id,
+                "name": model.name,
+                "max_tokens": min(model.max_output_tokens, self._dialect.ceiling),
+            }
             for model in visible
         ]
         return self._json(request, {"object": "list", "data": data})
@@ -67,7 +77,7 @@ class SurfacePages:
         caller = self._caller(request)
         name = request.path_params["model"]
         try:
-            model = self._gateway.catalog.resolve(name, caller.account.models, caller.key.models)
+            model = self._gateway.catalog_of(self._surface).resolve(name, caller.account.models, caller.key.models)
         except Refusal as refusal:
             raise Refusal("model_not_found", refusal.message, param="model") from None
         return self._json(request, model_object(model, self._started_s))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -26,6 +28,7 @@ class Answer(Struct):
 
 
 _decoder = msgspec.json.Decoder(Answer)
+_choices = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -45,11 +48,43 @@ def decode_answer(body: bytes) -> Answer:
     return answer
 
 
-def with_our_names(body: bytes, model: str, request_id: str) -> bytes:
-    """The answer with the public model id and our ``request_id``; an upstream's own is replaced, not doubled."""
+def with_our_names(
+    body: bytes,
+    model: str,
+    request_id: str | None,
+    *,
+    finish_reasons: Mapping[str, str] | None = None,
+    missing: Mapping[str, Raw] | None = None,
+    usage: Raw | None = None,
+) -> bytes:
+    """The answer with the public model id and our ``request_id``; an upstream's own is replaced, not doubled.
+
+    ``request_id`` None: none is added. ``finish_reasons``: what the upstream's become (``*`` is any other, and none).
+    ``missing``: members that the answer gets where it has none (or null). ``usage``: what stands for the upstream's.
+    """
     members = members_of(body)
     members["model"] = Raw(_encode(model))
-    members["request_id"] = Raw(_encode(request_id))
+    if request_id is not None:
+        members["request_id"] = Raw(_encode(request_id))
     if bytes(members.get("error", b"")) == b"null":
         del members["error"]
+    if finish_reasons:
+        members["choices"] = _finished(members["choices"], finish_reasons)
+    for name, raw in (missing or {}).items():
+        if bytes(members.get(name, b"null")) == b"null":
+            members[name] = raw
+    if usage is not None:
+        members["usage"] = usage
     return _encode(members)
+
+
+def _finished(choices: Raw, reasons: Mapping[str, str]) -> Raw:
+    """The choices with their finish_reason translated; one that the table does not know stays as it is."""
+    out = _choices(choices)
+    for choice in out:
+        raw = choice.get("finish_reason", Raw(b"null"))
+        reason = msgspec.json.decode(raw)
+        told = reasons.get(reason if isinstance(reason, str) else "*", reasons.get("*"))
+        if told is not None:
+            choice["finish_reason"] = Raw(_encode(told))
+    return Raw(_encode(out))

@@ -8,6 +8,7 @@ table, so that a surface can answer with all of them at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -47,9 +48,9 @@ _PYDANTIC: Final[dict[str, str]] = {
 class Field(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One documented field. ``type`` is one JSON type or several; ``number`` includes integers.
 
-    ``minimum`` and ``maximum`` bound a number, ``choices`` a string, ``min_items``, ``max_items`` and ``items`` (the
-    type of every element) an array. ``default`` is what is *sent on* when the field is absent; with ``beside`` only
-    next to another field that is present.
+    ``minimum`` and ``maximum`` bound a number, ``choices`` and ``pattern`` a string (``form`` tells people what the
+    pattern means), ``min_items``, ``max_items`` and ``items`` (the type of every element) an array. ``default`` is what
+    is *sent on* when the field is absent; with ``beside`` only next to another field that is present.
     """
 
     type: Kind | tuple[Kind, ...]
@@ -61,8 +62,10 @@ class Field(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_items: int | None = None
     max_items: int | None = None
     items: Literal["string", "number", "boolean", "array", "object"] | None = None
-    default: bool | int | float | str | None = None
+    default: Any = None
     beside: str | None = None
+    pattern: str | None = None
+    form: str = ""
 
 
 class Fault(Struct, frozen=True):
@@ -154,7 +157,7 @@ def check(fields: Mapping[str, Any], table: Mapping[str, Field], unknown: Unknow
     return faults + strangers
 
 
-def defaults(fields: Mapping[str, Any], table: Mapping[str, Field]) -> dict[str, bool | int | float | str | None]:
+def defaults(fields: Mapping[str, Any], table: Mapping[str, Field]) -> dict[str, Any]:
     """The fields that go upstream although the client did not name them (or wrote ``null``), with their values."""
     return {
         name: field.default
@@ -179,6 +182,8 @@ def _check_field(name: str, value: Any, field: Field) -> Fault | None:
         return wrong_type((name,), expected, got)
     if field.choices is not None and got == "string" and value not in field.choices:
         return wrong_value((name,), f"expected one of {', '.join(field.choices)}.", "literal_error")
+    if field.pattern is not None and got == "string" and re.fullmatch(field.pattern, value) is None:
+        return wrong_value((name,), f"expected {field.form}.", "string_pattern_mismatch")
     return _check_items(name, value, field) if got == "array" else None
 
 

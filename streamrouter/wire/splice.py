@@ -16,6 +16,7 @@ from msgspec import Raw
 _members = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 _CHOICES = b'"choices":'
+_OURS = {"model", "request_id", "error"}
 _NULL_USAGE = b',"usage":null}'
 
 
@@ -25,23 +26,30 @@ def members_of(payload: bytes) -> dict[str, Raw]:
 
 
 class Splicer:
-    """Rewrites one stream's events. ``model`` is the public id; ``request_id`` goes into the first event."""
+    """Rewrites one stream's events. ``model`` is the public id; ``request_id`` goes into the first event.
 
-    def __init__(self, model: str, request_id: str, created: int = 0) -> None:
+    ``attach`` False: into none, on a surface that has it elsewhere.
+    """
+
+    def __init__(self, model: str, request_id: str, created: int = 0, *, attach: bool = True) -> None:
         self._model = Raw(_encode(model))
         self._request_id = Raw(_encode(request_id))
         self._created = Raw(b"%d" % created)
         self._first = True
+        self._attach = attach
         self._seen = b""  # the upstream's head that is known
         self._head = b""  # what is sent for it, "data: " included
         self.identity: dict[str, Raw] = {}  # id and created of the stream, for chunks of our own
 
-    def event(self, payload: bytes, *, drop_usage: bool) -> bytes:
-        """The framed event for ``payload``. ``drop_usage``: it holds a usage object that is withheld or sent apart."""
+    def event(self, payload: bytes, *, drop_usage: bool, null_error: bool = False) -> bytes:
+        """The framed event for ``payload``. ``drop_usage``: it holds a usage object that is withheld or sent apart.
+
+        ``null_error``: it holds an ``"error": null``, which may stand where no event before had one.
+        """
         if payload.endswith(_NULL_USAGE):
             payload = payload[: -len(_NULL_USAGE)] + b"}"
         seen = self._seen
-        if seen and not drop_usage and payload.startswith(seen):
+        if seen and not (drop_usage or null_error) and payload.startswith(seen):
             return b"%b%b\n\n" % (self._head, payload[len(seen) :])
         return self._rebuild(payload, drop_usage)
 
@@ -52,7 +60,8 @@ class Splicer:
         if self._first:
             self._first = False
             self.identity = {name: members[name] for name in ("id", "created", "system_fingerprint") if name in members}
-            members["request_id"] = self._request_id
+            if self._attach:
+                members["request_id"] = self._request_id
         self._learn(payload)
         return b"data: %b\n\n" % _encode(members)
 
@@ -74,9 +83,10 @@ class Splicer:
             head = members_of(seen + b'"choices":0}')
         except msgspec.DecodeError:
             return  # this "choices" is not the top level's
-        whole = members_of(payload)
-        found = head.pop("choices", None)  # None: the key only ends in it
-        if found is not None and "model" in head and not ({"request_id", "error"} & (whole.keys() - head.keys())):
+        if "choices" not in head:
+            return  # its key only ends so
+        del head["choices"]
+        if "model" in head and not (_OURS & members_of(b"{" + payload[at:]).keys()):
             self._seen = seen
             self._head = b"data: " + _encode(self._ours(head))[:-1] + b","
 
@@ -89,7 +99,7 @@ class Splicer:
             "model": self._model,
             "choices": Raw(choices),
         }
-        if "request_id" not in members and self._first:
+        if self._attach and self._first:
             members["request_id"] = self._request_id
         members.update(extra or {})
         return b"data: %b\n\n" % _encode(members)

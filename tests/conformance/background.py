@@ -36,8 +36,4 @@ def in_background() -> Iterator[ScriptedUpstream]:
 
 async def until(event: threading.Event, timeout_s: float = 10.0) -> bool:
     """In a script: wait until the test has set ``event``; False if it never does."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            while not event.is_set():
-                await asyncio.sleep(0.01)
-    return event.is_set()
+    return await asyncio.to_thread(event.wait, timeout_s)

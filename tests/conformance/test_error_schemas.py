@@ -16,7 +16,7 @@ from tests.conformance.schemas import faults
 from tests.conformance.scripts import answered, held
 from tests.conformance.wire import Reply, call, post, request
 from tests.support.server import Server
-from tests.support.upstream import ScriptedUpstream, Script, Seen, completion
+from tests.support.upstream import Script, ScriptedUpstream, Seen, completion
 
 Provoke = Callable[[Server, ScriptedUpstream], Awaitable[Reply]]
 
@@ -79,11 +79,15 @@ async def poor(server: Server, upstream: ScriptedUpstream) -> Reply:
 async def two_at_once(server: Server, upstream: ScriptedUpstream) -> Reply:
     server.cli("user", "create", "single")
     key = server.cli("key", "create", "single", "--concurrency", "1")["key"]
-    release = threading.Event()
-    upstream.script = held(release)
+    began, release = threading.Event(), threading.Event()
+
+    async def script(seen: Seen) -> None:
+        began.set()
+        await held(release)(seen)
+
+    upstream.script = script
     first = asyncio.create_task(post(server, call(), key=key))
-    while server.usage("single")["in_flight"] == 0:
-        await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(began.wait, 10)
     second = await post(server, call(), key=key)
     release.set()
     assert (await first)[0] == 200
@@ -101,7 +105,6 @@ async def raw(server: Server, head: str, data: bytes = b"") -> Reply:
     writer.close()
     await writer.wait_closed()
     return int(status.split()[1]), headers, text
-
 
 
 async def unfinished_body(server: Server, upstream: ScriptedUpstream) -> Reply:

@@ -99,7 +99,9 @@ async def test_a_base_url_with_v1_twice_is_explained(server: Server, connect: Co
         await connect(server, path="/v1/v1").create()
 
 
-async def test_413(server: Server, upstream: ScriptedUpstream, connect: Connect, request: pytest.FixtureRequest) -> None:
+async def test_413(
+    server: Server, upstream: ScriptedUpstream, connect: Connect, request: pytest.FixtureRequest
+) -> None:
     key = server.user(f"short-{request.node.callspec.id}", "--input-per-request", "20")
     sdk = connect(server, key=key, max_retries=2)
     long = [{"role": "user", "content": "word " * 50}]
@@ -191,9 +193,7 @@ async def test_502(server: Server, upstream: ScriptedUpstream, connect: Connect,
     assert (got.times, len(upstream.seen)) == (1, 1)
 
 
-async def test_502_is_tried_again_and_succeeds(
-    server: Server, upstream: ScriptedUpstream, connect: Connect
-) -> None:
+async def test_502_is_tried_again_and_succeeds(server: Server, upstream: ScriptedUpstream, connect: Connect) -> None:
     upstream.queue.append(answered({"error": {"message": "secret host 10.1.2.3"}}, "500 Internal Server Error"))
     upstream.script = answered(completion("Hi."))
     answer = await connect(server, max_retries=1).create()

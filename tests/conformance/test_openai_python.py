@@ -168,9 +168,7 @@ async def test_what_is_left_today_stands_in_the_headers(
     assert "x-ratelimit-limit-input-tokens" not in raw.headers
 
 
-async def test_silence_is_filled_without_harm(
-    restless: Server, upstream: ScriptedUpstream, connect: Connect
-) -> None:
+async def test_silence_is_filled_without_harm(restless: Server, upstream: ScriptedUpstream, connect: Connect) -> None:
     async def script(seen: Seen) -> None:
         await seen.head_sse()
         await asyncio.sleep(0.4)

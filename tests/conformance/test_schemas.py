@@ -39,7 +39,7 @@ async def test_a_whole_answer(server: Server, more: dict[str, Any]) -> None:
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("more", [{}, {"n": 2}, FORCED, {"n": 3, **FORCED}, {"max_tokens": 3}])
 async def test_a_stream(server: Server, more: dict[str, Any], asked: bool) -> None:
-    options = {"stream_options": {"include_usage": True}} if asked else {}
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if asked else {}
     status, _, text = await post(server, call("demo", **more, **options))
     got = events(text)
     assert (status, chunk_faults(got), got[-1]) == (200, [], "[DONE]")

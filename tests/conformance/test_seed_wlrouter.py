@@ -116,11 +116,11 @@ def paid(wlrouter: Server) -> Server:
     return wlrouter
 
 
-def run(server: Server, command: list[str], source: str, folder: Path | None = None) -> str:
+def run(server: Server, command: list[str], source: str, *, folder: Path | None = None, key: str = "") -> str:
     """What the example writes. Its text is the last argument."""
     text = source.replace(HOST, server.root)
     assert text != source
-    env = {**os.environ, "WLROUTER_API_KEY": server.key}
+    env = {**os.environ, "WLROUTER_API_KEY": key or server.key}
     done = subprocess.run([*command, text], env=env, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -144,7 +144,7 @@ def test_javascript(paid: Server, node_modules: Path) -> None:
     node = shutil.which("node")
     assert node is not None
     before = spent(paid)
-    said = run(paid, [node, "--input-type=module", "-e"], JAVASCRIPT, node_modules)
+    said = run(paid, [node, "--input-type=module", "-e"], JAVASCRIPT, folder=node_modules)
     assert len(said) > 20
     assert "undefined" not in said
     assert spent(paid) > before
@@ -168,9 +168,8 @@ def test_the_streaming_curl(paid: Server) -> None:
 
 def test_a_balance_that_is_too_low_is_an_openai_error(wlrouter: Server) -> None:
     wlrouter.cli("user", "create", "poor")
-    poor = Server.__new__(Server)
-    poor.__dict__.update(wlrouter.__dict__, key=wlrouter.cli("key", "create", "poor")["key"])
-    error = json.loads(run(poor, ["sh", "-c"], CURL))["error"]
+    key = wlrouter.cli("key", "create", "poor")["key"]
+    error = json.loads(run(wlrouter, ["sh", "-c"], CURL, key=key))["error"]
     assert (error["code"], error["type"]) == ("insufficient_balance", "insufficient_quota")
     assert error["request_id"].startswith("req_")
 
@@ -183,4 +182,4 @@ def test_the_minimum_and_the_fee_of_a_top_up(wlrouter: Server) -> None:
     assert done.returncode != 0
     assert "10" in done.stderr
     wlrouter.cli("topup", "payer", "10")
-    assert wlrouter.usage("payer")["balance_usd"] == "10"
+    assert wlrouter.usage("payer")["balance_usd"] == "10.00"  # the fee is on top

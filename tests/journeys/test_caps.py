@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.rig import Reply, Rig, call, until
-from tests.support.upstream import Seen, completion, delta, streamed, usage
+from tests.support.upstream import Seen, completion, delta, streamed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -42,7 +42,12 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int, str]] = {
     "balance": ({"unlimited": False, "topup": "0.0000295"}, {"max_tokens": 16}, 402, "insufficient_balance"),
     "model of the account": ({"models": ["other/model:1"]}, {}, 403, "model_not_allowed"),
     "model of the key": ({"key_models": ["other/model:1"]}, {}, 403, "model_not_allowed"),
-    "context window": ({}, {"model": "small", "messages": [{"role": "user", "content": "a " * 64}]}, 400, "context_len"),
+    "context window": (
+        {},
+        {"model": "small", "messages": [{"role": "user", "content": "a " * 64}]},
+        400,
+        "context_len",
+    ),
 }
 
 
@@ -172,7 +177,11 @@ async def test_the_headers_say_what_is_left_today(prepaid: Rig) -> None:
 RACES: dict[str, tuple[dict[str, Any], int, str]] = {
     "daily output": ({"daily_output": 12 * 100}, 12, "daily_output_tokens_exceeded"),
     "daily input": ({"daily_input": 7 * PROMPT}, 7, "daily_input_tokens_exceeded"),
-    "balance": ({"unlimited": False, "topup": f"{9 * (PROMPT * IN_USD + 100 * OUT_USD):.9f}"}, 9, "insufficient_balance"),
+    "balance": (
+        {"unlimited": False, "topup": f"{9 * (PROMPT * IN_USD + 100 * OUT_USD):.9f}"},
+        9,
+        "insufficient_balance",
+    ),
     "requests per minute": ({"requests_per_minute": 11}, 11, "rate_limit_exceeded"),
     "concurrency": ({"concurrency": 4}, 4, "concurrent_requests_exceeded"),
 }

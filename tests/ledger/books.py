@@ -14,7 +14,7 @@ from streamrouter.config.schema import LedgerConfig
 from streamrouter.ledger import rules
 from streamrouter.ledger.book import Moment
 from streamrouter.ledger.ledger import Ledger
-from streamrouter.ledger.records import Account, Hold, HoldRow, Key, Reserve, UsageDay, UsageModel
+from streamrouter.ledger.records import Account, Attempt, Hold, HoldRow, Key, Reserve, UsageDay, UsageModel
 from streamrouter.policy.endings import Ending
 from streamrouter.policy.money import Price
 
@@ -55,6 +55,7 @@ class DictBook:
         self.days: dict[tuple[str, int], UsageDay] = {}
         self.models: dict[tuple[str, int, str, str], UsageModel] = {}
         self.holds: dict[str, HoldRow] = {}
+        self.tries: dict[tuple[str, str], list[Attempt]] = {}
 
     def account(self, account_id: str) -> Account | None:
         return self.accounts.get(account_id)
@@ -74,6 +75,12 @@ class DictBook:
 
     def add_hold(self, row: HoldRow) -> None:
         self.holds[row.id] = row
+
+    def attempts(self, key_id: str, name: str) -> list[Attempt]:
+        return self.tries.get((key_id, name), [])
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        self.tries[attempt.key_id, attempt.name] = [attempt]
 
 
 def moment(now_ns: int = NOON_NS, day: int = DAY) -> Moment:

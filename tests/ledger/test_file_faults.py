@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from streamrouter.errors import LedgerError, Refusal
+from streamrouter.ledger import schema
 from streamrouter.ledger import writer as writer_module
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.lock import holder
@@ -185,6 +186,7 @@ async def test_a_newer_or_locked_ledger_is_told_with_its_path(path: str) -> None
         async with opened(path):
             pass
     raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (schema.VERSION,))
     raw.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerError, match="another program holds it"):
         async with opened(path):

@@ -52,16 +52,20 @@ BREACHES = {
     "DELETE FROM usage_day": "no row",
     "UPDATE hold SET lease_output = 501 WHERE id = 'req_0'": "longer than what is reserved",
     "UPDATE hold SET closed_ns = 1 WHERE id = 'req_0'": "charged or closed",
+    """INSERT INTO idempotency VALUES ('req_0', 'key_1', 'a', x'00', 0, NULL), ('req_1', 'key_1', 'a', x'00', 0, NULL)
+    """: "under one Idempotency-Key",
     "UPDATE meta SET value = 0 WHERE name = 'boot'": "a boot or a day to come",
     "UPDATE meta SET value = 5 WHERE name = 'last_day'": "a boot or a day to come",
 }
 WHOLE = {
-    "UPDATE hold SET s_output = 1 WHERE id = 'req_1'": "not that of its closed holds",
+    "UPDATE hold SET s_output = 1 WHERE id = 'req_1'": "not that of its closed holds and its archive",
     "DELETE FROM hold WHERE id = 'req_1'": "a day's requests",
     "UPDATE hold SET s_output = r_output + 1 WHERE id = 'req_1'": "charged more than it reserved",
     "UPDATE hold SET s_usd = s_usd - 1 WHERE id = 'req_1'": "not the price of its tokens",
+    "INSERT INTO usage_archive VALUES ('acct_1', 20000, 'key_1', 'm', 1, 0, 0, 0, 0, 0, 0, 0, 0)": "and its archive",
     "UPDATE hold SET s_input = 1 WHERE id = 'req_2'": "a released hold was charged",
     "UPDATE hold SET closed_ns = NULL WHERE id = 'req_2'": "no time of closing",
+    "UPDATE hold SET state = 'lost' WHERE id = 'req_2'": "a state that does not exist",
     "UPDATE hold SET s_output = 0 WHERE id = 'req_3'": "its input and its lease",
     "UPDATE hold SET account_id = 'acct_9' WHERE id = 'req_2'": "does not exist",
 }
@@ -82,6 +86,6 @@ def test_a_day_set_back_by_an_operator_is_no_breach(raw: sqlite3.Connection) -> 
 
 
 def test_every_query_has_its_breach() -> None:
-    queries: dict[str, Any] = {**invariants._QUICK, **invariants._WHOLE}
+    queries: dict[str, Any] = {**invariants._TOTALS, **invariants._QUICK, **invariants._WHOLE}
     named = [*BREACHES.values(), *WHOLE.values()]
     assert [what for what in queries if not any(text in what for text in named)] == []

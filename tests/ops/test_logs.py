@@ -110,7 +110,7 @@ def test_lower_levels_are_left_out(tmp_path: Path, level: Any, written: list[str
     log.event("warning", "w")
     log.event("error", "e")
     log.request({"status": 200})
-    log.request({"status": 502})
+    log.request({"status": 500})
     log.close()
     assert [line["event"] for line in lines(tmp_path / "log")] == written
 

@@ -53,8 +53,8 @@ async def test_several_first_uses_at_once_are_no_fault() -> None:
 async def test_the_models_own_encoding_margin_and_image_price_are_used(counters: Counters) -> None:
     exact = await counters.prompt(MODELS["exact"], call())
     estimate = await counters.prompt(MODELS["estimate"], call())
-    assert (exact.local, exact.bound) == (11, 11)  # 3 words, role, and the frame of message and reply
-    assert estimate.local == 11 < estimate.bound
+    assert (exact.local, exact.bound) == (10, 10)  # 3 tokens, the role, and the frame of message and reply
+    assert estimate.local == 10 < estimate.bound
     picture = call([{"type": "image_url", "image_url": {"url": "https://a/b.png"}}])
     assert await local(counters, MODELS["pictures"], picture) > 777 > await local(counters, MODELS["exact"], call())
 

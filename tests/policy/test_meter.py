@@ -230,6 +230,13 @@ def test_every_channel_of_every_choice_is_counted() -> None:
     assert meter.finish_reasons == {0: "stop", 1: "tool_calls"}
 
 
+def test_no_text_is_free_until_it_is_counted_as_a_whole() -> None:
+    meter = make()
+    say(meter, " ")
+    say(meter, " ")
+    assert (meter.counted, meter.recount()) == (2, 0)
+
+
 def test_choices_and_channels_are_not_glued_together() -> None:
     meter = make(n=2)
     for index in (0, 1):

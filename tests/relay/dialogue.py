@@ -141,6 +141,7 @@ class Dialogue:
         **config: Any,
     ) -> None:
         self.calls: list[str] = []
+        self.settles = 0
         self.now = 100.0
         self.hold = hold(r_output if lease is None else lease, r_output)
         self.meter = Meter(
@@ -158,7 +159,7 @@ class Dialogue:
         return Port(
             monotonic=lambda: self.now,
             start=lambda sink: sink.start(200, []),
-            settle=lambda: self.calls.append("settle"),
+            settle=self._settle,
             extend=lambda lease, urgent: self.calls.append(f"extend{'!' if urgent else ''} {lease}"),
             hang_up=self._hang_up,
             error_event=lambda refusal: error_event(refusal, "req_1"),
@@ -166,6 +167,10 @@ class Dialogue:
             keepalive_s=15,
             commit_status_s=50,
         )
+
+    def _settle(self) -> None:
+        self.settles += 1
+        self.calls.append("settle")
 
     def _hang_up(self) -> None:
         self.calls.append("hang-up")
@@ -180,7 +185,6 @@ class Dialogue:
                 await self._step(kind, rest.strip())
             except AssertionError as error:
                 raise AssertionError(f"{line}\n{error}") from None
-        assert self.calls.count("settle") <= 1
 
     async def _step(self, kind: str, text: str) -> None:
         match kind:

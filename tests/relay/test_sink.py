@@ -71,6 +71,19 @@ async def test_a_client_that_does_not_read_blocks_and_is_writable_again() -> Non
     await sink.close()
 
 
+async def test_a_client_that_reads_is_never_blocked_however_long_the_stream() -> None:
+    peer, told = Peer(), Told()
+    sink = SendSink(peer.receive, peer.send)
+    sink.reader = told
+    sink.start(200, [])
+    for _ in range(20):
+        sink.write(b"x" * 16 * 1024)
+        await asyncio.sleep(0)
+    sink.end(b"")
+    await sink.close()
+    assert told.calls == []
+
+
 async def test_the_reader_is_told_that_the_client_left() -> None:
     peer, told = Peer(), Told()
     peer.requests = [{"type": "http.request", "body": b"", "more_body": False}]

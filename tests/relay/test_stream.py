@@ -255,7 +255,9 @@ def cases(*tables: dict[str, tuple[dict[str, Any], str]]) -> pytest.MarkDecorato
 
 @cases(PLAIN, USAGE, ENDINGS)
 async def test_a_dialogue(options: dict[str, Any], script: str) -> None:
-    await Dialogue(**options).play(script)
+    dialogue = Dialogue(**options)
+    await dialogue.play(script)
+    assert dialogue.settles == int(dialogue.relay.closed)
 
 
 SPELLINGS = ("role", '"héllo"', '"😀"', "comment", "no-choices", "usage 7/5", '"x" usage 7/9', "null-error")

@@ -274,7 +274,9 @@ STOPS: dict[str, tuple[dict[str, Any], str]] = {
 
 @cases(SECOND, FAULTS, MORE_FAULTS, SILENCE, CLIENT, STOPS)
 async def test_a_dialogue(options: dict[str, Any], script: str) -> None:
-    await Dialogue(**options).play(script)
+    dialogue = Dialogue(**options)
+    await dialogue.play(script)
+    assert dialogue.settles == int(dialogue.relay.closed)
 
 
 async def test_a_stop_before_the_first_event_is_told_to_whoever_waits() -> None:

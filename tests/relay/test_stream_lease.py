@@ -223,4 +223,6 @@ CUTS: dict[str, tuple[dict[str, Any], str]] = {
 
 @cases(LEASES, CUTS)
 async def test_a_dialogue(options: dict[str, Any], script: str) -> None:
-    await Dialogue(**options).play(script)
+    dialogue = Dialogue(**options)
+    await dialogue.play(script)
+    assert dialogue.settles == int(dialogue.relay.closed)

@@ -235,7 +235,7 @@ async def rig(
     billing: str = "tokens",
     more: str = "",
 ) -> AsyncIterator[Rig]:
-    """A rig in ``directory``. The texts are lines of the config's tables; ``more`` may name the upstream as ``{url}``."""
+    """A rig in ``directory``. The texts are lines of the config's tables; ``{url}`` in ``more`` is the upstream's."""
     async with ScriptedUpstream() as scripted:
         text = CONFIG.format(
             server=server,

@@ -1,0 +1,125 @@
+"""``streamrouter ledger``: the books themselves. All of it works on a running server and without one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from streamrouter.cli.options import Options, common
+from streamrouter.cli.output import write_json
+from streamrouter.cli.reach import carry_out
+
+
+@click.group()
+def ledger() -> None:
+    """The books: check, explain, export, backup, day."""
+
+
+@ledger.command("check")
+@common
+def check(options: Options) -> None:
+    """Check every invariant over every request; exit 1 if the books do not add up."""
+    found = carry_out(options, "ledger.check", {})
+    if options.as_json:
+        write_json(found)
+    else:
+        click.echo(f"The books add up ({found['invariants']} checks).")
+
+
+@ledger.command("explain")
+@click.argument("request_id")
+@common
+def explain(options: Options, request_id: str) -> None:
+    """How the request REQUEST_ID (x-request-id) came to its charge."""
+    told = carry_out(options, "ledger.explain", {"id": request_id})
+    if options.as_json:
+        write_json(told)
+        return
+    price, held, charged, over = (told[part] for part in ("price_usd_per_million", "held", "charged", "over"))
+    uncached = charged["input"] - charged["cached"]
+    lines = (
+        ("request", f"{told['id']} of {told['user']} ({told['key']}) on {told['surface']}, {told['created']}"),
+        ("model", f"{told['model']} at {told['upstream'] or 'no upstream'}"),
+        ("state", f"{told['state']} ({told['end'] or 'running'}), counts on {told['day']} (UTC)"),
+        ("held", f"{held['input']:,} input, {held['output']:,} output tokens, {held['usd']} USD"),
+        ("leased", f"{told['leased_output']:,} output tokens were recorded ahead of their delivery"),
+        ("usage", f"as told by: {told['usage_source'] or '-'}"),
+        (
+            "charged",
+            f"{uncached:,} input at {price['input']}, {charged['cached']:,} cached at {price['cache_read']}, "
+            f"{charged['output']:,} output at {price['output']} USD per million",
+        ),
+        (
+            "rounding",
+            f"{int(told['pico_usd']):,} pico-USD, up by {told['rounded_up_by_pico_usd']} to whole nano-USD",
+        ),
+        ("cost", f"{told['cost_usd']} USD, {told['spent_usd']} of it from the balance (billing: {told['billing']})"),
+        ("over", f"{over['input']:,} input, {over['output']:,} output tokens above the hold: the operator's loss"),
+    )
+    for name, text in lines:
+        click.echo(f"{name:<10}{text}")
+
+
+@ledger.command("export")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV with a heading line (default: one JSON object a line).")
+@click.option(
+    "--table",
+    type=click.Choice(["requests", "entries", "usage"]),
+    default="requests",
+    help="Closed requests (default), entries of money, or usage by day.",
+)
+@common
+def export(options: Options, as_csv: bool, table: str) -> None:
+    """Write a table of the books to stdout, oldest first: JSON lines, or CSV with --csv."""
+    rows = _rows(options, table)
+    if not as_csv:
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    first = next(rows, None)
+    if first is None:
+        return
+    writer = csv.DictWriter(sys.stdout, fieldnames=list(first), lineterminator="\n")
+    writer.writeheader()
+    writer.writerow(first)
+    writer.writerows(rows)
+
+
+def _rows(options: Options, table: str) -> Iterator[dict[str, Any]]:
+    after: str | None = ""
+    while after is not None:
+        page = carry_out(options, "ledger.export", {"table": table, "after": after})
+        yield from page["rows"]
+        after = page["next"]
+
+
+@ledger.command("backup")
+@click.argument("path", type=click.Path(dir_okay=False))
+@common
+def backup(options: Options, path: str) -> None:
+    """Copy the ledger to PATH while it runs, and check the copy. Never overwrites."""
+    made = carry_out(options, "ledger.backup", {"path": os.path.abspath(path)})
+    if options.as_json:
+        write_json(made)
+    else:
+        click.echo(f"{made['path']}: {made['bytes']:,} bytes, {made['requests']:,} requests; opened and checked.")
+
+
+@ledger.command("day")
+@click.option("--accept", is_flag=True, help="Take the wall clock's date as the ledger's, in either direction.")
+@common
+def day(options: Options, accept: bool) -> None:
+    """The ledger's day (UTC), and whether it follows the clock."""
+    found = carry_out(options, "ledger.day", {"accept": accept})
+    if options.as_json:
+        write_json(found)
+        return
+    click.echo(f"The ledger's day is {found['day']} (UTC).")
+    if found["alarm"]:
+        click.echo(f"It does not follow the clock: {found['alarm']}")

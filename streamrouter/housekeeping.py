@@ -1,0 +1,54 @@
+"""What a running server does for its books once a minute: check them, forget what is due, say so in a metric.
+
+A breach is an alarm, never a stop: the metric ``streamrouter_ledger_invariants`` counts them, the log names them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from streamrouter.errors import Refusal
+from streamrouter.ledger.ledger import Ledger
+from streamrouter.ops.logs import Log
+from streamrouter.ops.metrics import Metrics
+
+PERIOD_S = 60.0
+BREATH_S = 0.02  # between two steps of pruning: requests go first
+
+
+class Housekeeping:
+    """``run`` until cancelled. One round is ``once``."""
+
+    def __init__(self, ledger: Ledger, log: Log, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._metrics = metrics
+        self._checked_day = ledger.day
+
+    async def run(self, period_s: float = PERIOD_S) -> None:
+        """A round every ``period_s`` seconds."""
+        while True:
+            await asyncio.sleep(period_s)
+            try:
+                await self.once()
+            except Refusal as refusal:  # the file cannot be written now: the next round finds it well, or does not
+                self._log.event("warning", "housekeeping_skipped", code=refusal.code)
+
+    async def once(self) -> None:
+        """Check open holds and the days touched since the last round; then prune and expire, in small steps."""
+        today = self._ledger.day
+        found = await self._ledger.check(whole=False, since=min(self._checked_day, today) - 1)
+        self._checked_day = today
+        self._metrics.invariants(len(found))
+        for line in found:
+            self._log.event("error", "ledger_wrong", detail=line)
+        after: str | None = ""
+        removed = 0
+        while after is not None:
+            step = await self._ledger.prune(after)
+            removed, after = removed + step.removed, step.next
+            await asyncio.sleep(BREATH_S)
+        while await self._ledger.expire():
+            await asyncio.sleep(BREATH_S)
+        if removed:
+            self._log.event("info", "holds_pruned", holds=removed)

@@ -1,0 +1,109 @@
+"""What the application joins: transports, readiness, stopping streams, the line and the metrics of a settlement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from streamrouter.app import make_upstreams, transport_of
+from streamrouter.config.schema import ServerConfig, UpstreamConfig
+from streamrouter.errors import Refusal
+from streamrouter.ledger.records import Hold
+from streamrouter.upstream.client import HttpTransport
+from streamrouter.upstream.demo import DemoTransport
+from tests.relay.dialogue import hold
+from tests.support.asgi import CONFIG, Rig, ask, running
+
+SHUTDOWN = Refusal("server_shutdown", "Bye.")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [("demo:", DemoTransport), ("http://127.0.0.1:1/v1", HttpTransport), ("https://a", HttpTransport)],
+)
+async def test_the_transport_of_an_upstream(url: str, kind: type) -> None:
+    transport = transport_of(UpstreamConfig(base_url=url))
+    assert type(transport) is kind
+    await transport.close()
+
+
+async def test_an_upstream_without_an_address_is_left_out() -> None:
+    made = make_upstreams({"demo": UpstreamConfig(base_url="demo:"), "empty": UpstreamConfig()})
+    assert list(made) == ["demo"]
+    assert made["demo"].name == "demo"
+
+
+async def test_why_it_is_not_ready(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        assert rig.app.reasons() == []
+        rig.app.draining = True
+        rig.app.dispatch.upstreams = {}
+        rig.ledger.health = lambda: "the disk is full"  # type: ignore[method-assign]
+        assert rig.app.reasons() == ["draining", "ledger: the disk is full", "no upstream is configured"]
+
+
+class Stoppable:
+    """As much of a request in flight as stopping it needs."""
+
+    class Relay:
+        """Counts its stops."""
+
+        stops = 0
+
+        def stop(self, refusal: Refusal) -> None:
+            self.stops += refusal is SHUTDOWN
+
+    def __init__(self, key_id: str, *, streams: bool = True) -> None:
+        self.hold: Hold = hold(10, 10)
+        self.hold.key_id = key_id
+        self.relay = self.Relay() if streams else None
+
+
+async def test_all_streams_are_stopped_or_those_of_one_key(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        assert rig.app.stop_streams(SHUTDOWN) == 0
+        first, second, early = Stoppable("key_1"), Stoppable("key_2"), Stoppable("key_2", streams=False)
+        streams: Any = {"1": first, "2": second, "3": early}
+        rig.app.gateway.streams = streams
+        assert rig.app.stop_streams(SHUTDOWN, lambda hold: hold.key_id == "key_2") == 2
+        assert rig.app.stop_streams(SHUTDOWN) == 3
+        assert first.relay is not None and second.relay is not None
+        assert (first.relay.stops, second.relay.stops) == (1, 2)
+
+
+async def metric(rig: Rig, name: str) -> float:
+    page = (await ask(rig.app.asgi, "GET", "/metrics")).body.decode()
+    return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(name))
+
+
+async def test_a_settlement_is_logged_and_counted_once(tmp_path: Path) -> None:
+    priced = replace(CONFIG.models["test"], price=replace(CONFIG.models["test"].price, input="1", output="2"))
+    config = replace(CONFIG, models={"test": priced}, server=ServerConfig())
+    async with running(tmp_path, config=config) as rig:
+        answer = await rig.post({})
+        [line] = rig.lines()
+        del line["time"], line["level"], line["duration_ms"]
+        key = next(key for key in await rig.ledger.keys("team-a"))
+        assert line == {
+            "event": "request",
+            "id": answer.headers["x-request-id"],
+            "status": 200,
+            "user": "team-a",
+            "key": key.display,
+            "model": "test",
+            "upstream": "up",
+            "end": "finished",
+            "input_tokens": 7,
+            "output_tokens": 3,
+            "cached_tokens": 0,
+            "cost_usd": "0.000013",
+            "usage_source": "upstream",
+        }
+        assert await metric(rig, 'streamrouter_requests_total{end="finished"') == 1
+        assert await metric(rig, 'streamrouter_tokens_total{kind="input",model="test"}') == 7
+        assert await metric(rig, 'streamrouter_tokens_total{kind="output",model="test"}') == 3
+        assert await metric(rig, 'streamrouter_upstream_attempts_total{outcome="ok",upstream="up"}') == 1
+        assert await metric(rig, "streamrouter_active_streams") == 0
