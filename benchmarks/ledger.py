@@ -105,8 +105,8 @@ async def measure(ledger: Ledger, in_flight: int, requests: int) -> Measured:
     return Measured(
         requests / wall,
         used / requests * 1e6,
-        quantile(latencies, 0.5) * 1000,
-        quantile(latencies, 0.99) * 1000,
+        quantile(latencies, 0.5),
+        quantile(latencies, 0.99),
         operations / max(commits, 1),
     )
 
@@ -115,7 +115,7 @@ async def table(folder: str, requests: int) -> None:
     """Every durability and number in flight."""
     print(f"{'':<8}{'in flight':>10}{'req/s':>10}{'CPU µs':>9}{'reserve p50':>13}{'p99 ms':>9}{'ops/commit':>12}")
     for durability in ("full", "normal"):
-        ledger = await opened(str(Path(folder, f"{durability}.db")), durability)  # type: ignore[arg-type]
+        ledger = await opened(str(Path(folder, f"{durability}.db")), durability)
         await measure(ledger, 32, 2000)
         for in_flight in IN_FLIGHT:
             m = await measure(ledger, in_flight, max(1000, requests // 8) if in_flight == 1 else requests)

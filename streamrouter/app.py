@@ -88,10 +88,9 @@ class App:
 
     def stop_streams(self, refusal: Refusal, chosen: Callable[[Hold], bool] = lambda hold: True) -> int:
         """End every (chosen) stream in flight with an error event; how many there were."""
-        found = [request for request in list(self.gateway.streams.values()) if chosen(request.hold)]
+        found = [request for request in list(self.gateway.in_flight.values()) if chosen(request.hold)]
         for request in found:
-            if request.relay is not None:
-                request.relay.stop(refusal)
+            request.stop(refusal)
         return len(found)
 
     def _settled(self, hold: Hold, ending: Ending, settled: Settled) -> None:

@@ -1,4 +1,4 @@
-"""What a start prints: where it listens, which upstreams it has, and a line to paste that streams."""
+"""What a start prints: where it listens, which upstreams it has, and a line to paste (that streams, where it may)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 from streamrouter import __version__
 from streamrouter.config.load import Loaded
+from streamrouter.policy.money import usd_to_nano
 
 
 def banner(loaded: Loaded, host: str, port: int, *, created: bool, account: str, secret: str | None) -> str:
@@ -18,8 +19,9 @@ def banner(loaded: Loaded, host: str, port: int, *, created: bool, account: str,
         f"{name} ({'demo, built in' if upstream.base_url.startswith('demo:') else upstream.base_url})"
         for name, upstream in config.upstreams.items()
     )
-    model = next(iter(config.models), "demo")
-    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]})
+    model = next(iter(surface.models or config.models), "demo")
+    streams = surface.streaming == "relay" and (model not in config.models or config.models[model].streaming)
+    body = json.dumps({"model": model, "stream": streams, "messages": [{"role": "user", "content": "Hello!"}]})
     key = secret or f"${_key_variable(surface.name)}"
     state = " (created)" if created else ""
     lines = [
@@ -30,6 +32,9 @@ def banner(loaded: Loaded, host: str, port: int, *, created: bool, account: str,
     ]
     if secret is not None:
         lines.append(f"Key        {secret}   (shown this once; account {account})")
+        if surface.billing == "prepaid" and not config.defaults.unlimited:
+            least = surface.topup_minimum if usd_to_nano(surface.topup_minimum) else "10"
+            lines.append(f"Balance    none yet: streamrouter topup {account} {least}")
     else:
         lines.append(f"Key        a new one: streamrouter key create {account}")
     lines += [

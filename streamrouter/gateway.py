@@ -11,28 +11,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
-
-from msgspec import Struct
+from typing import TypeVar
 
 from streamrouter.clock import Clock
 from streamrouter.config.schema import Config, SurfaceConfig, UpstreamConfig
 from streamrouter.errors import Refusal
 from streamrouter.ledger.ledger import Ledger, Replayed
-from streamrouter.ledger.records import Account, Hold, Idempotency, Key, Reserve
+from streamrouter.ledger.records import Reserve
 from streamrouter.ledger.repeats import MOST_STORED_BYTES
 from streamrouter.ops.metrics import Metrics
 from streamrouter.policy.catalog import Catalog, Model, Target
 from streamrouter.policy.counters import Counters
-from streamrouter.policy.endings import Ending
 from streamrouter.policy.meter import Meter
 from streamrouter.policy.naming import namings
 from streamrouter.relay.port import Port
 from streamrouter.relay.response import RelayResponse
-from streamrouter.relay.sink import Headers, Sink
+from streamrouter.relay.sink import Sink
 from streamrouter.relay.stream import Relay
 from streamrouter.relay.ticker import Ticker
-from streamrouter.upstream.dispatch import ClientGone, Dispatch, Patience
+from streamrouter.request import Caller, Reply, Request
+from streamrouter.upstream.dispatch import ClientGone, Dispatch
 from streamrouter.upstream.exchange import Exchange
 from streamrouter.upstream.verdicts import error_event as error_verdict
 from streamrouter.upstream.verdicts import unusable
@@ -46,78 +44,6 @@ from streamrouter.wire.usage import usage_json
 
 T = TypeVar("T")
 _THREAD_BYTES = 64 * 1024
-
-
-class Caller(Struct, frozen=True):
-    """Who asks, and through which surface."""
-
-    key: Key
-    account: Account
-    surface: SurfaceConfig
-    client_request_id: str = ""
-    traceparent: str = ""
-    idempotency: Idempotency | None = None
-
-
-class Reply(Protocol):
-    """The client's side, as the web layer offers it."""
-
-    async def whole(self, body: bytes, headers: Headers) -> None:
-        """Status 200 with a JSON body."""
-
-    async def stream(self, response: RelayResponse) -> None:
-        """Run a streamed response to its end."""
-
-
-class Request:
-    """One admitted call on its way: what was resolved, what is held for it, what it has come to."""
-
-    def __init__(
-        self, model: Model, call: Call, caller: Caller, dialect: Dialect, hold: Hold, meter: Meter, clock: Clock
-    ) -> None:
-        self.model = model
-        self.dialect = dialect
-        self.call = call
-        self.caller = caller
-        self.hold = hold
-        self.meter = meter
-        self.relay: Relay | None = None
-        self._clock = clock
-        self._began = clock.monotonic()
-
-    def ending(self) -> Ending:
-        """What to settle with, as of now."""
-        first = self.relay.first_event_at if self.relay is not None else None
-        return self.meter.ending(
-            ttft_ms=None if first is None else round((first - self._began) * 1000),
-            duration_ms=round((self._clock.monotonic() - self._began) * 1000),
-        )
-
-    def identity(self) -> Headers:
-        """Our id, and the client's own if it sent one."""
-        headers: Headers = [(b"x-request-id", self.call.id.encode("ascii"))] if self.dialect.id_in_header else []
-        if self.caller.client_request_id:
-            headers.append((b"x-client-request-id", self.caller.client_request_id.encode("ascii")))
-        return headers
-
-    def headers(self) -> Headers:
-        """Who it is, who served it, what it was clamped to, what is left today."""
-        headers = [*self.identity(), (b"x-streamrouter-upstream", self.meter.upstream.encode("ascii", "replace"))]
-        if self.hold.clamped:
-            headers.append((b"x-streamrouter-max-tokens", b"%d" % self.hold.limit))
-        left = self.hold.remaining
-        tokens_reset = b"%ds" % left.tokens_reset_s
-        rows = (
-            (b"input-tokens", left.input_tokens, tokens_reset),
-            (b"output-tokens", left.output_tokens, tokens_reset),
-            (b"requests", left.requests, b"%dms" % left.requests_reset_ms),
-        )
-        for name, pair, reset in rows:
-            if pair is not None:
-                headers.append((b"x-ratelimit-limit-" + name, b"%d" % pair[0]))
-                headers.append((b"x-ratelimit-remaining-" + name, b"%d" % max(0, pair[1])))
-                headers.append((b"x-ratelimit-reset-" + name, reset))
-        return headers
 
 
 class Gateway:
@@ -134,7 +60,7 @@ class Gateway:
         self.counters = counters
         self.metrics = metrics
         self.clock = clock
-        self.streams: dict[str, Request] = {}
+        self.in_flight: dict[str, Request] = {}
         self._server = config.server
         self._store_replies = config.idempotency.store_replies
         self._lease_block = config.ledger.lease_tokens
@@ -158,6 +84,7 @@ class Gateway:
             identity = [(b"x-request-id", call.id.encode("ascii"))] if dialect.id_in_header else []
             await reply.whole(replayed.stored.body, [*identity, (b"idempotent-replayed", b"true")])
             return
+        self.in_flight[call.id] = request
         try:
             if call.stream:
                 await self._stream(request, reply)
@@ -167,6 +94,7 @@ class Gateway:
             request.meter.end(refusal.code)
             raise
         finally:
+            del self.in_flight[call.id]
             self.ledger.settle(request.hold, request.ending())
 
     def catalog_of(self, surface: SurfaceConfig) -> Catalog:
@@ -221,7 +149,11 @@ class Gateway:
         async def accept(exchange: Exchange, config: UpstreamConfig) -> tuple[bytes, Answer]:
             return await _read_answer(exchange, config, meter)
 
-        body, answer = await self._forward(request, Patience(), accept)
+        try:
+            body, answer = await self._forward(request, accept)
+        except ClientGone:  # nobody watches a whole answer's client: it was stopped
+            assert request.stopped is not None
+            raise request.stopped from None
         for choice in answer.choices or ():
             for channel, text in texts(choice.message):
                 meter.add_text(choice.index, channel, text)
@@ -247,15 +179,14 @@ class Gateway:
 
     async def _stream(self, request: Request, reply: Reply) -> None:
         """Relay until the stream has ended. A failure before the status is committed is raised."""
-        patience = Patience()
         call, hold, meter = request.call, request.hold, request.meter
-        response = RelayResponse(lambda sink: self._relay(request, relay, sink, patience))
+        response = RelayResponse(lambda sink: self._relay(request, relay, sink))
         port = Port(
             monotonic=self.clock.monotonic,
             start=lambda sink: response.start(sink, request.headers()),
             settle=lambda: self.ledger.settle(hold, request.ending()),
             extend=lambda lease, urgent: self.ledger.extend(hold, lease, urgent=urgent),
-            hang_up=patience.hang_up,
+            hang_up=request.patience.hang_up,
             error_event=lambda refusal: error_event(refusal, call.id, request.dialect.style),
             lease_block=self._lease_block,
             keepalive_s=self._server.keepalive_s,
@@ -265,20 +196,18 @@ class Gateway:
         splicer = Splicer(request.model.shown, call.id, created, attach=request.dialect.id_in_first_chunk)
         request.relay = relay = Relay(port, meter, splicer, include_usage=call.include_usage)
         hold.on_lease = lambda: relay.leased(hold)
-        self.streams[call.id] = request
         self.metrics.stream_opened()
         try:
             await reply.stream(response)
         finally:
-            del self.streams[call.id]
             self.metrics.stream_closed()
 
-    async def _relay(self, request: Request, relay: Relay, sink: Sink, patience: Patience) -> None:
+    async def _relay(self, request: Request, relay: Relay, sink: Sink) -> None:
         """Forward, then wait for the end. Everything in between happens in the upstream's read callback."""
         relay.attach(sink)
         self._ticker.add(relay)
         try:
-            await self._forward(request, patience, relay.accept)
+            await self._forward(request, relay.accept)
             await relay.done
         except ClientGone:
             if relay.stopped is not None:
@@ -288,9 +217,7 @@ class Gateway:
         finally:
             relay.release()
 
-    async def _forward(
-        self, request: Request, patience: Patience, accept: Callable[[Exchange, UpstreamConfig], Awaitable[T]]
-    ) -> T:
+    async def _forward(self, request: Request, accept: Callable[[Exchange, UpstreamConfig], Awaitable[T]]) -> T:
         """Open the model's upstream: try, retry, fall back, until ``accept`` has taken an answer."""
         call, caller = request.call, request.caller
 
@@ -313,7 +240,7 @@ class Gateway:
             body=body,
             headers=headers,
             meter=request.meter,
-            patience=patience,
+            patience=request.patience,
             accept=accept,
             attempt_s=request.dialect.attempt_timeout_s,
         )

@@ -120,7 +120,7 @@ class _Process:
     async def _drain(self, app: App, server: Server) -> None:
         """Refuse new work at once, let streams finish in their time, tell the rest (F43)."""
         app.draining = True
-        self._log.event("info", "draining", streams=len(app.gateway.streams))
+        self._log.event("info", "draining", streams=len(app.gateway.in_flight))
         await self._patiently(asyncio.sleep(self._config.server.drain_announce_s))
         await server.close_listeners()
         await self._patiently(server.drained(self._config.server.drain_timeout_s))

@@ -46,32 +46,26 @@ async def test_why_it_is_not_ready(tmp_path: Path) -> None:
 
 
 class Stoppable:
-    """As much of a request in flight as stopping it needs."""
+    """A request in flight that counts how often it is stopped."""
 
-    class Relay:
-        """Counts its stops."""
-
-        stops = 0
-
-        def stop(self, refusal: Refusal) -> None:
-            self.stops += refusal is SHUTDOWN
-
-    def __init__(self, key_id: str, *, streams: bool = True) -> None:
+    def __init__(self, key_id: str) -> None:
         self.hold: Hold = hold(10, 10)
         self.hold.key_id = key_id
-        self.relay = self.Relay() if streams else None
+        self.stops = 0
+
+    def stop(self, refusal: Refusal) -> None:
+        self.stops += refusal is SHUTDOWN
 
 
-async def test_all_streams_are_stopped_or_those_of_one_key(tmp_path: Path) -> None:
+async def test_all_requests_are_stopped_or_those_of_one_key(tmp_path: Path) -> None:
     async with running(tmp_path) as rig:
         assert rig.app.stop_streams(SHUTDOWN) == 0
-        first, second, early = Stoppable("key_1"), Stoppable("key_2"), Stoppable("key_2", streams=False)
-        streams: Any = {"1": first, "2": second, "3": early}
-        rig.app.gateway.streams = streams
-        assert rig.app.stop_streams(SHUTDOWN, lambda hold: hold.key_id == "key_2") == 2
-        assert rig.app.stop_streams(SHUTDOWN) == 3
-        assert first.relay is not None and second.relay is not None
-        assert (first.relay.stops, second.relay.stops) == (1, 2)
+        first, second = Stoppable("key_1"), Stoppable("key_2")
+        in_flight: Any = {"1": first, "2": second}
+        rig.app.gateway.in_flight = in_flight
+        assert rig.app.stop_streams(SHUTDOWN, lambda hold: hold.key_id == "key_2") == 1
+        assert rig.app.stop_streams(SHUTDOWN) == 2
+        assert (first.stops, second.stops) == (1, 2)
 
 
 async def metric(rig: Rig, name: str) -> float:

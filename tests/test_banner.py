@@ -55,6 +55,32 @@ def test_the_line_to_paste_streams() -> None:
     assert (body["model"], body["stream"], body["messages"][0]["role"]) == ("org/m:1", True, "user")
 
 
+@pytest.mark.parametrize(
+    ("surface", "streams"),
+    [
+        (SurfaceConfig(models=["other"]), True),
+        (SurfaceConfig(models=["whole"]), False),
+        (SurfaceConfig(models=["other"], streaming="reject"), False),
+        (SurfaceConfig(models=["other"], streaming="single"), False),
+    ],
+)
+def test_the_line_to_paste_asks_for_what_its_surface_has(surface: SurfaceConfig, streams: bool) -> None:
+    models = {**CONFIG.models, "whole": ModelConfig(streaming=False)}
+    words = command(shown(Config(upstreams=CONFIG.upstreams, models=models, surface=[surface])))
+    body = json.loads(words[words.index("-d") + 1])
+    assert ([body["model"]], body["stream"]) == (surface.models, streams)
+
+
+@pytest.mark.parametrize(("minimum", "amount"), [("25", "25"), ("0.00", "10")])
+def test_where_a_balance_is_needed_it_says_how_to_get_one(minimum: str, amount: str) -> None:
+    surface = SurfaceConfig(billing="prepaid", topup_minimum=minimum)
+    assert (
+        shown(Config(surface=[surface]), secret="sk-x")["Balance"] == f"none yet: streamrouter topup default {amount}"
+    )
+    assert "Balance" not in shown(Config(surface=[surface]))
+    assert "Balance" not in shown(secret="sk-x")
+
+
 def test_a_key_is_shown_only_when_it_was_just_made() -> None:
     first = shown(secret="sk-first-key")
     assert first["Key"].startswith("sk-first-key ")

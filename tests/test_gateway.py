@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from streamrouter.config.schema import ModelConfig, TargetConfig, UpstreamConfig
 from streamrouter.errors import Refusal, Upstreamed
-from streamrouter.gateway import Caller
 from streamrouter.ids import secret_hash
 from streamrouter.relay.response import RelayResponse
 from streamrouter.relay.sink import Headers
+from streamrouter.request import Caller
 from streamrouter.upstream.exchange import Target
 from streamrouter.wire.chat import decode_call
 from tests.ledger.books import until
@@ -153,7 +153,7 @@ async def test_a_stream_is_relayed_settled_and_forgotten(tmp_path: Path) -> None
         assert answer.headers["x-request-id"].encode() in answer.body.split(b"\n\n")[0]
         assert answer.body.endswith(DONE)
         assert await books(rig) == (7, 3, 0, 0)
-        assert rig.app.gateway.streams == {}
+        assert rig.app.gateway.in_flight == {}
         assert "ttft_ms" in rig.lines()[0]
     assert transport.bodies[0]["stream_options"] == {"include_usage": True}
 

@@ -15,7 +15,7 @@ import aiohttp
 
 from streamrouter.config.schema import UpstreamConfig
 from streamrouter.errors import Upstreamed
-from streamrouter.upstream.exchange import Target
+from streamrouter.upstream.exchange import Target, reached
 from streamrouter.upstream.push import PushConnector, PushHandler, cut_short, reused, take_over
 
 _KEEPALIVE_S = 15.0  # shorter than the pools of common servers and balancers: fewer stale connections
@@ -118,6 +118,7 @@ class HttpTransport:
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes, headers: Mapping[str, str]) -> HttpExchange:
         reused.set(False)
+        reached.set(False)
         try:
             response = await session.post(
                 self._url, data=body, headers={**self._headers, **headers}, allow_redirects=False

@@ -19,7 +19,7 @@ from streamrouter.policy.catalog import Model, Target
 from streamrouter.policy.meter import Meter
 from streamrouter.policy.routing import order
 from streamrouter.upstream.cancel import Canceller
-from streamrouter.upstream.exchange import Exchange, Transport
+from streamrouter.upstream.exchange import Exchange, Transport, reached
 from streamrouter.upstream.verdicts import ERROR_BODY_BYTES, refused
 
 T = TypeVar("T")
@@ -156,6 +156,10 @@ class Dispatch:
                 raise
         except Upstreamed as fault:
             if not fault.ambiguous:
+                meter.sent, meter.charge_ambiguous = before
+            raise
+        except BaseException:  # the deadline, the client's leaving: before a connection was there, nothing was sent
+            if not reached.get():
                 meter.sent, meter.charge_ambiguous = before
             raise
 

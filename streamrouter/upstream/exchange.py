@@ -7,9 +7,14 @@ either, nothing is patched. The answer's bytes are not awaited but *pushed* into
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Protocol
 
 from streamrouter.errors import Upstreamed
+
+# Has this task's request reached a connection? While it has not, nothing can be billed. A transport that connects sets
+# it to False before and to True after; for one that does not, whatever is sent has arrived.
+reached: ContextVar[bool] = ContextVar("reached", default=True)
 
 
 class Target(Protocol):

@@ -17,7 +17,7 @@ from aiohttp.streams import EmptyStreamReader, StreamReader
 from aiohttp.tracing import Trace
 
 from streamrouter.errors import Upstreamed
-from streamrouter.upstream.exchange import Target
+from streamrouter.upstream.exchange import Target, reached
 
 reused: ContextVar[bool] = ContextVar("reused", default=False)  # did this task's request get a pooled connection?
 
@@ -101,6 +101,7 @@ class PushConnector(aiohttp.TCPConnector):
         handler = connection.protocol
         if isinstance(handler, PushHandler):
             reused.set(handler.served > 0)
+            reached.set(True)
             handler.served += 1
         return connection
 

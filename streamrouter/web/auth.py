@@ -9,9 +9,9 @@ from starlette.types import Scope
 
 from streamrouter.config.schema import SurfaceConfig
 from streamrouter.errors import Refusal
-from streamrouter.gateway import Caller
 from streamrouter.ids import secret_hash
 from streamrouter.ledger.records import Account, Key
+from streamrouter.request import Caller
 from streamrouter.web.body import header
 
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")

@@ -10,10 +10,11 @@ from starlette.routing import Route
 from streamrouter import ids
 from streamrouter.config.schema import SurfaceConfig
 from streamrouter.errors import Refusal
-from streamrouter.gateway import Caller, Gateway
+from streamrouter.gateway import Gateway
 from streamrouter.ledger.records import Usage
 from streamrouter.policy.catalog import model_object
 from streamrouter.policy.money import nano_to_usd
+from streamrouter.request import Caller
 from streamrouter.web.auth import authenticate
 from streamrouter.web.cors import Cors
 

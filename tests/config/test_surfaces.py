@@ -80,7 +80,7 @@ BAD = {
     "errors.status = { overloaded = 200 }": ":6: surface[0].errors.status.overloaded: expected an integer from 400 to",
     'finish_reasons = { "*" = "stop" }': ":6: surface[0].finish_reasons: only whole answers are rewritten",
     "roles = []": ":6: surface[0].roles: no message could be sent",
-    'roles = ["user", "usr"]': ':6: surface[0].roles[1]: expected one of "developer",',
+    'roles = ["user", "usr"]': ':6: surface[0].roles[1]: expected one of "assistant",',
     'request_id = ["everywhere"]': ":6: surface[0].request_id[0]: expected one of",
 }
 

@@ -65,7 +65,7 @@ async def test_request_ids(api: Api) -> None:
     whole = await api.ask()
     assert whole.json["request_id"] == whole.headers["x-request-id"]
     for bad in ({"model": "gpt-1"}, {"key": ""}, {"temperature": 9}, {"key": api.key_of("penniless")}):
-        refused = await api.ask(**bad)  # type: ignore[arg-type]
+        refused = await api.ask(**bad)
         assert refused.error["request_id"] == refused.headers["x-request-id"]
     api.upstream.queue.append(streamed(["Hel", "lo"]))
     stream = await api.ask(stream=True)

@@ -68,7 +68,7 @@ async def test_cancelled_at_every_await(tmp_path: Path, kind: str, late: bool) -
         assert not cut, "never came to its end"
         assert step > 4
         assert delivered(client) == TOKENS
-        assert app.app.gateway.streams == {}
+        assert app.app.gateway.in_flight == {}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][2]])

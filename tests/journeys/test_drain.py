@@ -107,13 +107,14 @@ async def test_what_is_not_done_in_time_is_told(tmp_path: Path) -> None:
         quiet(rigged)
 
 
-async def test_a_whole_answer_that_is_not_done_in_time_leaves_no_hold(tmp_path: Path) -> None:
+async def test_a_whole_answer_that_is_not_done_in_time_is_told_and_leaves_no_hold(tmp_path: Path) -> None:
     async with rig(tmp_path, server="drain_timeout_s = 0.2") as rigged:
         script = Held()
         (task,) = await started(rigged, script, streams=0, whole=1)
         os.kill(rigged.server.pid, signal.SIGTERM)
+        reply = await task
+        assert (reply.status, reply.error["code"]) == (503, "server_shutdown")
         assert await exit_code(rigged) == 0
-        await asyncio.gather(task, return_exceptions=True)
         await until(lambda: script.closed == 1, "the upstream connection is closed")
         (hold,) = holds(rigged.server.ledger)
         assert (hold["state"], hold["s_input"], hold["s_output"]) == ("settled", hold["r_input"], 0)

@@ -234,8 +234,13 @@ async def rig(
     upstream: str = "",
     billing: str = "tokens",
     more: str = "",
+    ledger_at: Path | None = None,
+    env: dict[str, str] | None = None,
 ) -> AsyncIterator[Rig]:
-    """A rig in ``directory``. The texts are lines of the config's tables; ``{url}`` in ``more`` is the upstream's."""
+    """A rig in ``directory``. The texts are lines of the config's tables; ``{url}`` in ``more`` is the upstream's.
+
+    ``ledger_at``: a directory for the ledger alone. ``env``: more of the server's environment.
+    """
     async with ScriptedUpstream() as scripted:
         text = CONFIG.format(
             server=server,
@@ -246,7 +251,10 @@ async def rig(
             billing=billing,
             more=more.replace("{url}", scripted.url),
         )
-        running = Server(directory, text).start()
+        running = Server(directory, text, env)
+        if ledger_at is not None:
+            running.ledger = ledger_at / "ledger.db"
+        running.start()
         try:
             async with aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=20)
