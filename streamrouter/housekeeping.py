@@ -48,7 +48,9 @@ class Housekeeping:
             step = await self._ledger.prune(after)
             removed, after = removed + step.removed, step.next
             await asyncio.sleep(BREATH_S)
-        while await self._ledger.expire():
+        expired = True
+        while expired:
+            expired = bool(await self._ledger.expire())
             await asyncio.sleep(BREATH_S)
         if removed:
             self._log.event("info", "holds_pruned", holds=removed)

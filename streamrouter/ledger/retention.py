@@ -13,6 +13,7 @@ from streamrouter.ledger.repeats import KEPT_NS
 from streamrouter.ledger.sqlite_book import SqliteBook
 
 STEP = 200  # holds looked at in one transaction: about 2 ms
+ANSWERS = 20  # kept answers forgotten in one transaction: each may have 1 MiB
 
 _LOOK = "SELECT id, day, state FROM hold WHERE id > ? ORDER BY id LIMIT ?"
 _ARCHIVE = """
@@ -51,6 +52,6 @@ def prune(book: SqliteBook, at: Moment, keep_days: int, after: str) -> Pruned:
 
 
 def expire(book: SqliteBook, at: Moment) -> int:
-    """Forget Idempotency-Keys (and the answers kept for them) after 24 hours; how many, ``STEP`` at most."""
+    """Forget Idempotency-Keys (and the answers kept for them) after 24 hours; how many, ``ANSWERS`` at most."""
     book.write()
-    return book.connection.execute(_EXPIRE, (at.now_ns - KEPT_NS, STEP)).rowcount
+    return book.connection.execute(_EXPIRE, (at.now_ns - KEPT_NS, ANSWERS)).rowcount
