@@ -75,10 +75,10 @@ def free_port() -> int:
         return port
 
 
-def start_upstream() -> tuple[subprocess.Popen[bytes], int]:
-    """The raw upstream in a process of its own."""
+def start_upstream(module: str = "benchmarks.upstream", *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A raw upstream in a process of its own."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.upstream", str(port)])
+    process = subprocess.Popen([sys.executable, "-m", module, str(port), *arguments])
     for _ in range(100):
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) == 0:
@@ -87,10 +87,10 @@ def start_upstream() -> tuple[subprocess.Popen[bytes], int]:
     raise RuntimeError("the upstream did not start")
 
 
-def start_proxy(directory: str, upstream_port: int) -> tuple[subprocess.Popen[str], int, str]:
-    """streamrouter with a durable ledger in ``directory``; its port and first key."""
+def start_proxy(directory: str, upstream_port: int, text: str = CONFIG) -> tuple[subprocess.Popen[str], int, str]:
+    """streamrouter with a durable ledger in ``directory``; its port and first key. ``text``: its configuration."""
     config = Path(directory, "streamrouter.toml")
-    config.write_text(CONFIG.format(port=upstream_port))
+    config.write_text(text.format(port=upstream_port))
     command = [sys.executable, "-m", "streamrouter", "serve", "--port", "0", "--config", str(config), "--json"]
     command += ["--ledger", str(Path(directory, "ledger.db"))]
     with Path(directory, "log.jsonl").open("w") as log:

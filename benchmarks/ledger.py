@@ -160,20 +160,16 @@ async def compare(folder: str, holds: int, rounds: int, requests: int) -> None:
     print(f"\n{holds:,} closed requests: {os.path.getsize(paths['long past']) / 1e6:,.0f} MB")
     for in_flight in (1, 32):
         found: dict[str, list[Measured]] = {name: [] for name in paths}
-        for _ in range(rounds):
-            for name, ledger in ledgers.items():
-                found[name].append(
-                    await measure(ledger, in_flight, max(1000, requests // (8 if in_flight == 1 else 1)))
-                )
-        medians = {
-            name: (statistics.median(m.p50_ms for m in runs), statistics.median(m.cpu_us for m in runs))
-            for name, runs in found.items()
-        }
-        (p50, cpu), (past_p50, past_cpu) = medians["empty"], medians["long past"]
+        for number in range(rounds):
+            for name in sorted(paths, reverse=bool(number % 2)):  # in turns: a machine's mood is not the file's size
+                found[name].append(await measure(ledgers[name], in_flight, requests // (16 if in_flight == 1 else 4)))
+        pairs = list(zip(found["empty"], found["long past"], strict=True))
+        p50 = statistics.median(two.p50_ms / one.p50_ms for one, two in pairs)
+        cpu = statistics.median(two.cpu_us / one.cpu_us for one, two in pairs)
+        empty, past = (statistics.median(m.p50_ms for m in found[name]) for name in ("empty", "long past"))
         print(
-            f"{in_flight:>4} in flight: reserve p50 {p50:.3f} ms empty, {past_p50:.3f} ms long past "
-            f"({(past_p50 / p50 - 1) * 100:+.1f} %); CPU {cpu:.1f} and {past_cpu:.1f} µs "
-            f"({(past_cpu / cpu - 1) * 100:+.1f} %)"
+            f"{in_flight:>4} in flight: reserve p50 {empty:.3f} ms empty, {past:.3f} ms long past; "
+            f"by pairs {(p50 - 1) * 100:+.1f} %, CPU {(cpu - 1) * 100:+.1f} %"
         )
     for ledger in ledgers.values():
         await ledger.close()
@@ -194,7 +190,7 @@ def main() -> int:
     parser.add_argument(
         "--holds", type=int, default=1_000_000, help="closed requests of the long past; 0: leave it out"
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15, help="pairs of runs in the comparison")
     chosen = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(chosen.requests, chosen.holds, chosen.rounds))

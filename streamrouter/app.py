@@ -18,6 +18,7 @@ from streamrouter.ops.metrics import Metrics
 from streamrouter.policy.counters import Counters
 from streamrouter.policy.endings import Ending
 from streamrouter.policy.money import nano_to_usd
+from streamrouter.relay.resume import Replays
 from streamrouter.upstream.client import HttpTransport
 from streamrouter.upstream.demo import DemoTransport
 from streamrouter.upstream.dispatch import Dispatch, Upstream
@@ -27,6 +28,7 @@ from streamrouter.web.cors import Cors
 from streamrouter.web.gate import Gate
 from streamrouter.web.probes import Probes
 from streamrouter.web.routes import Router
+from streamrouter.web.streams import Streams
 from streamrouter.web.surface import SurfacePages
 
 DEMO = "demo:"
@@ -59,6 +61,8 @@ class App:
         self.counters = Counters()
         self.dispatch = Dispatch(upstreams, clock, metrics.attempt)
         self.gateway = Gateway(config, ledger, self.dispatch, self.counters, metrics, clock)
+        replays = Replays(config.server.resume_window_s, config.server.resume_buffer_bytes)
+        self.streams = Streams(self.gateway, replays, log)
         self._log = log
         self._metrics = metrics
         ledger.on_settled = self._settled
@@ -71,9 +75,18 @@ class App:
         surfaces = []
         for surface in config.surface:
             completions = Completions(
-                self.gateway, surface, config.server, clock, self._log, self._metrics, cors, lambda: self.draining
+                self.gateway,
+                surface,
+                config.server,
+                clock,
+                self._log,
+                self._metrics,
+                cors,
+                lambda: self.draining,
+                self.streams,
             )
-            surfaces.append((surface, completions, SurfacePages(self.gateway, surface, cors, started_s)))
+            pages = SurfacePages(self.gateway, surface, cors, started_s, self.streams)
+            surfaces.append((surface, completions, pages))
         probes = Probes(self.reasons, self._metrics, serve_metrics=config.server.metrics)
         self.router = Router(surfaces, probes, cors, lambda: ids.request_id(clock.now_ns()))
         return self.router

@@ -52,6 +52,7 @@ RULES: dict[str, Rule] = {
     "not_found": Rule(404, _INVALID),
     "method_not_allowed": Rule(405, _INVALID),
     "request_timeout": Rule(408, "timeout"),
+    "stream_expired": Rule(410, _INVALID, retry=False),
     "input_tokens_exceeded": Rule(413, _INVALID),
     "request_too_large": Rule(413, _INVALID),
     "unsupported_media_type": Rule(415, _INVALID),

@@ -6,6 +6,7 @@ A breach is an alarm, never a stop: the metric ``streamrouter_ledger_invariants`
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 from streamrouter.errors import Refusal
 from streamrouter.ledger.ledger import Ledger
@@ -31,8 +32,8 @@ class Housekeeping:
             await asyncio.sleep(period_s)
             try:
                 await self.once()
-            except Refusal as refusal:  # the file cannot be written now: the next round finds it well, or does not
-                self._log.event("warning", "housekeeping_skipped", code=refusal.code)
+            except (Refusal, sqlite3.Error) as error:  # not now: the next round finds the file well, or does not
+                self._log.event("warning", "housekeeping_skipped", detail=str(error))
 
     async def once(self) -> None:
         """Check open holds and the days touched since the last round; then prune and expire, in small steps."""

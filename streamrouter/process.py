@@ -54,7 +54,11 @@ class _Process:
         new_file = not os.path.exists(config.ledger.path)
         try:
             ledger = await Ledger.open(
-                config.ledger.path, config=config.ledger, clock=self._clock, on_fatal=self._fatal
+                config.ledger.path,
+                config=config.ledger,
+                clock=self._clock,
+                on_fatal=self._fatal,
+                max_waiting=config.server.max_waiting_requests,
             )
         except BaseException:  # nobody will serve on them
             for sock in sockets:
@@ -129,6 +133,7 @@ class _Process:
             self._log.event("warning", "streams_cut", streams=left)
         await server.drained(2.0 if left else 0.1)
         await server.abort()
+        await app.streams.finished(2.0)
 
     async def _patiently(self, work: object) -> None:
         """Await ``work`` unless a second signal comes first."""

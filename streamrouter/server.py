@@ -46,6 +46,8 @@ class ConnectionSink:
     which so knows where the connection stands. Pinned to hypercorn 0.18 and property-tested against h11's own framing.
     """
 
+    attended = True
+
     def __init__(self, stream: Stream, protocol: Http1, transport: asyncio.Transport) -> None:
         self._reader: Reader | None = None
         self._stream = stream

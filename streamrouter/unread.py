@@ -14,7 +14,7 @@ from typing import Any
 
 import h11
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.http_stream import HTTPStream
 
 LINGER_S = 1.0  # how long a refused client may go on sending before its connection is cut
@@ -46,6 +46,7 @@ class LingeringConnection(TCPServer):
     """Closes in two steps while the client is still sending: FIN, then what comes is dropped until it stops."""
 
     lingering = False
+    _read = False  # to its end: the connection is over, and its idle time with it
     _patience: asyncio.Timeout | None = None
 
     def their_state(self) -> Any:
@@ -62,14 +63,17 @@ class LingeringConnection(TCPServer):
                 with contextlib.suppress(OSError, RuntimeError):
                     self.writer.write_eof()
                 return
-        await super().protocol_send(event)
+        if not (self._read and isinstance(event, Updated)):
+            await super().protocol_send(event)
 
     async def _read_data(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None) as self._patience:
                 await self._read_on()
         self._patience = None
+        self._read = True
         await self.protocol.handle(Closed())
+        await self.idle_task.stop()  # else a connection whose client is gone would stay until its idle time is over
 
     async def _read_on(self) -> None:
         while not self.reader.at_eof():

@@ -19,6 +19,7 @@ TYPES = {
     405: {"invalid_request_error"},
     408: {"timeout"},
     409: {"invalid_request_error"},
+    410: {"invalid_request_error"},
     413: {"invalid_request_error"},
     415: {"invalid_request_error"},
     429: {"insufficient_quota", "rate_limit_error"},

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from tests.support.serving import Application, serving
+from tests.support.serving import GET, Application, serving
 
 REFUSAL = b"no, thank you"
 TINY = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20_000
@@ -61,3 +61,13 @@ async def test_a_body_that_was_taken_leaves_the_connection_open() -> None:
         for _ in range(2):
             _, chunks = await client.answer("POST")
             assert b"".join(chunks) == b"abc"
+
+
+@pytest.mark.parametrize("data", [b"", GET])
+async def test_a_client_that_closes_an_idle_connection_takes_it_with_it(data: bytes) -> None:
+    async with serving(Application()) as running:
+        client = await running.connect(data)
+        if data:
+            await client.answer()
+        client.writer.close()
+        assert await running.server.drained(2)  # configured: 75 s

@@ -111,6 +111,8 @@ class ServerConfig(_Strict, frozen=True):
     drain_timeout_s: SecondsOrZero = 120.0
     keepalive_s: Seconds = 15.0
     commit_status_s: Seconds = 50.0
+    resume_window_s: Seconds = 60.0
+    resume_buffer_bytes: Positive = 1024 * 1024
     max_waiting_requests: Positive = 4096
     cors_origins: list[Origin] = field(default_factory=list)
     metrics: bool = True

@@ -23,10 +23,10 @@ _REPORT = """
     FROM usage_model AS m JOIN account AS a ON a.id = m.account_id JOIN api_key AS k ON k.id = m.key_id
     WHERE m.day >= ? AND (? IS NULL OR m.account_id = ?) GROUP BY what ORDER BY {order}"""
 _HISTORY = """
-    SELECT created_ns, kind, amount, ref FROM entry WHERE account_id = ?
-    UNION ALL SELECT day * ?, 'usage', -sum(spent), NULL FROM usage_model WHERE account_id = ?
+    SELECT created_ns, kind, amount, ref, rowid FROM entry WHERE account_id = ?
+    UNION ALL SELECT (day + 1) * ? - 1, 'usage', -sum(spent), NULL, 0 FROM usage_model WHERE account_id = ?
         GROUP BY day HAVING sum(spent)
-    ORDER BY 1"""
+    ORDER BY 1, 5"""
 _PAGES = {
     "requests": """
         SELECT h.*, a.name AS account, k.display AS key_display FROM hold AS h
@@ -34,7 +34,7 @@ _PAGES = {
         WHERE h.id > ? AND h.state <> 'open' ORDER BY h.id LIMIT ?""",
     "entries": """
         SELECT e.*, a.name AS account FROM entry AS e JOIN account AS a ON a.id = e.account_id
-        WHERE e.id > ? ORDER BY e.id LIMIT ?""",
+        WHERE e.rowid > coalesce((SELECT rowid FROM entry WHERE id = ?), 0) ORDER BY e.rowid LIMIT ?""",
     "usage": """
         SELECT m.account_id || '/' || m.day || '/' || m.key_id || '/' || m.model AS id, m.*, a.name AS account
         FROM usage_model AS m JOIN account AS a ON a.id = m.account_id
@@ -70,7 +70,7 @@ def history(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
     """Every entry of an account and its spending by day, oldest first, with the balance after each."""
     account = account_named(connection, name)
     balance, lines = 0, []
-    for at_ns, kind, amount, ref in connection.execute(_HISTORY, (account.id, DAY_NS, account.id)):
+    for at_ns, kind, amount, ref, _ in connection.execute(_HISTORY, (account.id, DAY_NS, account.id)):
         balance += amount
         lines.append(
             {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -136,3 +137,9 @@ class Log:
 def _open(path: str) -> int:
     """Append-only, for the owner and the group alone."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+def where(error: BaseException) -> str:
+    """File and line of an unexpected error. Its text stays out of the log: it may hold addresses or a prompt."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rpartition('streamrouter/')[2]}:{frames[-1].lineno}" if frames else ""

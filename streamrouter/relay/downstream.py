@@ -60,6 +60,6 @@ class Downstream:
             if not quiet and now - began < self._commit_status_s:
                 return
             self.commit(now)
-        elif self.blocked or now - self._wrote_at < self._keepalive_s:
+        elif self.blocked or now - self._wrote_at < self._keepalive_s or (self._sink and not self._sink.attended):
             return
         self.write(self._keep_alive(), now)

@@ -40,7 +40,10 @@ class RelayResponse(EventSourceResponse):
         sink.start(self.status_code, [*self.raw_headers, *extra])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sink = sink_of(scope, receive, send)
+        await self.run(sink_of(scope, receive, send))
+
+    async def run(self, sink: Sink) -> None:
+        """Until the stream is over; then the sink is closed."""
         try:
             await self._run(sink)
         finally:

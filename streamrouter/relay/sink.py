@@ -30,6 +30,10 @@ class Sink(Protocol):
 
     reader: Reader | None
 
+    @property
+    def attended(self) -> bool:
+        """Somebody reads: a silence is worth filling."""
+
     def start(self, status: int, headers: Headers) -> None:
         """Commit the status; its bytes may leave together with the first write."""
 
@@ -44,6 +48,8 @@ class Sink(Protocol):
 
 class SendSink:
     """The plain ASGI way: messages wait in a queue for ``send``, a watcher on ``receive`` sees the client leave."""
+
+    attended = True
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self.reader: Reader | None = None

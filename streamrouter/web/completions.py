@@ -5,7 +5,6 @@ The hot route is answered here, outside Starlette's middlewares (they wrap ``sen
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 
 import msgspec
@@ -16,13 +15,14 @@ from streamrouter.clock import Clock
 from streamrouter.config.schema import ServerConfig, SurfaceConfig
 from streamrouter.errors import Refusal
 from streamrouter.gateway import Gateway
-from streamrouter.ops.logs import Log
+from streamrouter.ops.logs import Log, where
 from streamrouter.ops.metrics import Metrics
 from streamrouter.web.auth import authenticate, client_id
 from streamrouter.web.body import ClientLeft, check_media_type, read_body
 from streamrouter.web.cors import Cors
 from streamrouter.web.idempotency import idempotency_of
 from streamrouter.web.replies import INTERNAL_ERROR, HttpReply, send_refusal
+from streamrouter.web.streams import Streams, wants_resume
 from streamrouter.wire.refusals import Headers
 
 
@@ -39,6 +39,7 @@ class Completions:
         metrics: Metrics,
         cors: Cors,
         draining: Callable[[], bool],
+        streams: Streams,
     ) -> None:
         self._gateway = gateway
         self._surface = surface
@@ -49,6 +50,7 @@ class Completions:
         self._metrics = metrics
         self._cors = cors
         self._draining = draining
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ids.request_id(self._clock.now_ns())
@@ -63,7 +65,7 @@ class Completions:
         except ClientLeft:
             self._log.event("info", "client_left", id=request_id, status=499)
         except Exception as error:  # noqa: BLE001 - the outer border: whatever a bug raises becomes a clean 500
-            self._log.event("error", "internal_error", id=request_id, kind=type(error).__name__, at=_where(error))
+            self._log.event("error", "internal_error", id=request_id, kind=type(error).__name__, at=where(error))
             if not reply.started:
                 await send_refusal(send, INTERNAL_ERROR, request_id, headers=extra, style=self._dialect.style)
 
@@ -78,14 +80,11 @@ class Completions:
         call = self._dialect.decode(body, request_id)
         if (idempotency := idempotency_of(scope, body)) is not None:
             caller = msgspec.structs.replace(caller, idempotency=idempotency)
-        await self._gateway.serve(call, caller, reply)
+        if call.stream and wants_resume(scope):
+            await self._streams.serve(call, caller, reply)
+        else:
+            await self._gateway.serve(call, caller, reply)
 
     def _echo(self, scope: Scope, extra: Headers) -> Headers:
         own = client_id(scope)
         return [*extra, (b"x-client-request-id", own.encode("ascii"))] if own else extra
-
-
-def _where(error: BaseException) -> str:
-    """File and line of an unexpected error. Its text stays out of the log: it may hold addresses or a prompt."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename.rpartition('streamrouter/')[2]}:{frames[-1].lineno}" if frames else ""

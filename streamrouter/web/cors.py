@@ -12,6 +12,7 @@ from streamrouter.wire.refusals import Headers
 
 EXPOSED = (
     b"x-request-id, x-client-request-id, retry-after, x-should-retry, idempotent-replayed, x-streamrouter-upstream, "
+    b"x-streamrouter-resume, "
     b"x-streamrouter-max-tokens, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
     b"x-ratelimit-reset-requests, x-ratelimit-limit-input-tokens, x-ratelimit-remaining-input-tokens, "
     b"x-ratelimit-reset-input-tokens, x-ratelimit-limit-output-tokens, x-ratelimit-remaining-output-tokens, "

@@ -17,17 +17,21 @@ from streamrouter.policy.money import nano_to_usd
 from streamrouter.request import Caller
 from streamrouter.web.auth import authenticate
 from streamrouter.web.cors import Cors
+from streamrouter.web.streams import Streams
 
 
 class SurfacePages:
-    """GET models, models/{id}, chat/models, usage, dashboard/billing/*; every one needs a key of the surface."""
+    """GET models, models/{id}, chat/models, streams/{id}, usage, dashboard/billing/*; each needs a key of the surface."""
 
-    def __init__(self, gateway: Gateway, surface: SurfaceConfig, cors: Cors, started_s: int) -> None:
+    def __init__(
+        self, gateway: Gateway, surface: SurfaceConfig, cors: Cors, started_s: int, streams: Streams
+    ) -> None:
         self._gateway = gateway
         self._surface = surface
         self._dialect = gateway.dialects[surface.name]
         self._cors = cors
         self._started_s = started_s
+        self._streams = streams
 
     def routes(self, prefix: str) -> list[Route]:
         """The routes below ``prefix``."""
@@ -35,6 +39,7 @@ class SurfacePages:
             Route(prefix + "/models", self.models, methods=["GET"]),
             Route(prefix + "/chat/models", self.chat_models, methods=["GET"]),
             Route(prefix + "/models/{model:path}", self.model, methods=["GET"]),
+            Route(prefix + "/streams/{stream_id}", self.stream, methods=["GET"]),
             Route(prefix + "/usage", self.usage, methods=["GET"]),
             Route(prefix + "/dashboard/billing/subscription", self.subscription, methods=["GET"]),
             Route(prefix + "/dashboard/billing/usage", self.billing_usage, methods=["GET"]),
@@ -82,6 +87,12 @@ class SurfacePages:
         except Refusal as refusal:
             raise Refusal("model_not_found", refusal.message, param="model") from None
         return self._json(request, model_object(model, self._started_s))
+
+    async def stream(self, request: Request) -> Response:
+        """The rest of a resumable stream of this key."""
+        response = self._streams.continued(request, self._caller(request))
+        response.raw_headers.extend(self._cors.headers(request.scope))
+        return response
 
     async def usage(self, request: Request) -> Response:
         """What this key's account has used today and may still spend."""

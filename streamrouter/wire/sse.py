@@ -69,9 +69,8 @@ class Splitter:
 
     def finish(self) -> list[bytes]:
         """The input is at its end: ``[DONE]`` if that is what was pending, else nothing (see above)."""
-        self._field(bytes(self._line))
+        self._field(self._complete(b""))
         last = bytes(self._data).strip()
-        self._line.clear()
         self._data.clear()
         return [last] if last == DONE else []
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,9 @@ import pytest
 
 from tests.conformance.background import in_background
 from tests.conformance.sdk import Sdk
+from tests.support.node import installed
 from tests.support.server import Server
 from tests.support.upstream import ScriptedUpstream
-
-TESTS = Path(__file__).parent.parent
 
 CONFIG = """
 [server]
@@ -140,8 +136,4 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[...,
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The folder in which ``node`` finds the npm packages; installed if they are not there yet."""
-    with (TESTS / "package.json").open() as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # pytest-xdist runs several of us
-        if not (TESTS / "node_modules" / "openai").is_dir() or shutil.which("node") is None:
-            subprocess.run([str(TESTS / "install.sh")], check=True, capture_output=True, timeout=600)
-    return TESTS
+    return installed()

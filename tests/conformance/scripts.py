@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -51,6 +52,21 @@ def held(release: threading.Event) -> Script:
         await seen.chunk(delta("Hel", role="assistant"))
         await until(release)
         await seen.chunk(delta("lo", finish="stop"))
+        await seen.chunk(DONE)
+        await seen.end()
+
+    return play
+
+
+def paused(silence_s: float) -> Script:
+    """A stream that is silent before its first event and inside."""
+
+    async def play(seen: Seen) -> None:
+        await seen.head_sse()
+        for framed in (delta("Hel", role="assistant"), delta("lo")):
+            await asyncio.sleep(silence_s)
+            await seen.chunk(framed)
+        await seen.chunk(delta(None, finish="stop"))
         await seen.chunk(DONE)
         await seen.end()
 

@@ -21,9 +21,13 @@ from tests.support.upstream import Script, ScriptedUpstream, Seen, completion
 Provoke = Callable[[Server, ScriptedUpstream], Awaitable[Reply]]
 
 ELSEWHERE = {
+    "idempotency_completed": "tests/journeys/test_idempotency.py",
+    "idempotency_in_progress": "tests/journeys/test_idempotency.py",
+    "idempotency_key_reused": "tests/journeys/test_idempotency.py",
     "internal_error": "a bug",
     "ledger_unavailable": "tests/faults: a full disk",
     "overloaded": "tests/faults: more waiting requests than max_waiting_requests",
+    "stream_expired": "tests/journeys/test_resume.py",
     "server_shutdown": "tests/journeys: a server that drains",
     "upstream_not_configured": "no configuration without an upstream is accepted",
     "upstream_truncated": "only ever inside a stream (test_schemas.py)",

@@ -9,6 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.conformance.leaving import Endless
 from tests.conformance.scripts import broken_off, played
 from tests.conformance.wire import refusals
 from tests.support.server import Server
@@ -123,3 +126,21 @@ def test_a_daily_cap_is_not_tried_again(server: Server, node_modules: Path) -> N
     """
     assert node(server, node_modules, program, key) == ["RateLimitError", "daily_input_tokens_exceeded"]
     assert refusals(server, "daily_input_tokens_exceeded") == before + 1
+
+
+@pytest.mark.parametrize("how", ["break;", "stream.controller.abort();"], ids=["break", "abort"])
+def test_leaving_a_stream_reaches_the_upstream_and_is_charged(
+    server: Server, upstream: ScriptedUpstream, node_modules: Path, how: str
+) -> None:
+    upstream.script = endless = Endless()
+    program = """
+    const stream = await client.chat.completions.create({ ...request, stream: true });
+    let text = "";
+    for await (const chunk of stream) {
+      text += chunk.choices[0].delta.content ?? "";
+      if (text === " token token") { HOW }
+    }
+    told(text);
+    """
+    assert node(server, node_modules, program.replace("HOW", how)) == " token token"
+    endless.assert_charged(server)

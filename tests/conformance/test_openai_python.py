@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.leaving import Endless
 from tests.conformance.scripts import answered, played
-from tests.conformance.sdk import Sdk
+from tests.conformance.sdk import MESSAGES, Sdk, settled
 from tests.support.server import Server
 from tests.support.upstream import (
     DONE,
@@ -187,3 +188,16 @@ async def test_silence_is_filled_without_harm(restless: Server, upstream: Script
     assert len(chunks) >= 5  # three of the upstream's, one at least for either silence
     final = await sdk.helper()
     assert (final.choices[0].message.content, final.choices[0].finish_reason) == ("Hello", "stop")
+
+
+async def test_leaving_a_stream_reaches_the_upstream_and_is_charged(
+    server: Server, upstream: ScriptedUpstream, connect: Connect
+) -> None:
+    upstream.script = endless = Endless()
+    stream = await settled(connect(server).client.chat.completions.create(model="test", messages=MESSAGES, stream=True))
+    got, chunks = "", stream.__aiter__() if hasattr(stream, "__aiter__") else iter(stream)
+    while got != " token token":
+        chunk = await anext(chunks) if hasattr(chunks, "__anext__") else next(chunks)
+        got += chunk.choices[0].delta.content or ""
+    await settled(stream.close())
+    await asyncio.to_thread(endless.assert_charged, server)

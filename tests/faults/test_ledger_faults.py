@@ -95,6 +95,7 @@ async def serves_again(rigged: Rig) -> None:
         await asyncio.sleep(0.1)
     assert rigged.server.get("/readyz")[0] == 200
     assert rigged.admin("ledger.check")["ok"]
+    assert b"\nstreamrouter_ledger_invariants 0.0\n" in rigged.server.get("/metrics")[1]
 
 
 async def test_f44_a_full_disk(tmp_path: Path, disk: Path) -> None:

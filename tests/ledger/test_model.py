@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streamrouter.errors import Refusal
-from streamrouter.ledger.ledger import Ledger
-from streamrouter.ledger.records import Hold
+from streamrouter.ledger.ledger import Ledger, Replayed
+from streamrouter.ledger.records import Hold, Idempotency
 from streamrouter.policy.endings import released
 from tests.ledger.books import PRICE, HeldClock, command, finished, opened
 
@@ -37,6 +37,7 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
         self.credited = self.spent = 0
         self.caps: dict[str, int | None] = {"daily_input": None, "daily_output": None}
         self.concurrency = 5
+        self.once: dict[str, dict[str, Any]] = {}  # by Idempotency-Key: what was admitted under it
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -82,8 +83,17 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
         n=st.integers(1, 3),
         asked=st.booleans(),
         prepaid=st.booleans(),
+        once=st.none() | st.tuples(st.sampled_from("ab"), st.sampled_from([b"1", b"2"])),
     )
-    def reserve(self, input_tokens: int, limit: int, n: int, asked: bool, prepaid: bool) -> None:
+    def reserve(
+        self,
+        input_tokens: int,
+        limit: int,
+        n: int,
+        asked: bool,
+        prepaid: bool,
+        once: tuple[str, bytes] | None = None,
+    ) -> None:
         wanted = command(
             key_id=self.key_id,
             input_tokens=input_tokens,
@@ -91,13 +101,21 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
             n=n,
             requested=limit if asked else None,
             prepaid=prepaid,
+            idempotency=None if once is None else Idempotency(*once),
         )
-        expected = self.expected(input_tokens, limit, n, min(limit, 16) if asked else 16, prepaid)
+        repeated = None if once is None else self.repeated(*once)
+        expected = repeated or self.expected(input_tokens, limit, n, min(limit, 16) if asked else 16, prepaid)
         try:
             hold = self.run(self.ledger.reserve(wanted))
         except Refusal as refusal:
             assert refusal.code == expected
             return
+        except Replayed as replayed:
+            assert once is not None and expected == "replayed"
+            assert replayed.stored.hold_id == self.once[once[0]]["id"]
+            return
+        if once is not None:
+            self.once[once[0]] = {"id": hold.id, "print": once[1], "at": self.clock.wall_ns, "reply": False}
         assert (hold.limit, hold.clamped) == (expected, hold.limit < limit)
         r_usd = PRICE.most(input_tokens, n * hold.limit) if prepaid else 0
         assert (hold.r_input, hold.r_output, hold.r_usd) == (input_tokens, n * hold.limit, r_usd)
@@ -122,6 +140,19 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
             if fits < before and fits < least:
                 return "insufficient_balance"
         return fits
+
+    def repeated(self, name: str, fingerprint: bytes) -> str | None:
+        before = self.once.get(name)
+        if before is None:
+            return None
+        runs = before["id"] in self.open
+        if not runs and self.clock.wall_ns - before["at"] >= 86_400_000_000_000:
+            return None
+        if before["print"] != fingerprint:
+            return "idempotency_key_reused"
+        if runs:
+            return "idempotency_in_progress"
+        return "replayed" if before["reply"] else "idempotency_completed"
 
     def taken(self) -> tuple[int, int]:
         posted_in, posted_out = self.used.get(self.day, [0, 0])
@@ -157,7 +188,9 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
         s_in, s_out = min(used_in, hold.r_input), min(used_out, hold.r_output)
         ending = finished(used_in, used_out, cached_tokens=cached)
         if durably:
-            settled = self.run(self.ledger.settle_durably(hold, ending))
+            settled = self.run(self.ledger.settle_durably(hold, ending, b"{}"))
+            for each_once in self.once.values():
+                each_once["reply"] = each_once["reply"] or each_once["id"] == hold.id
             assert (settled.input_tokens, settled.output_tokens) == (s_in, s_out)
         else:
             self.ledger.settle(hold, ending)
@@ -170,6 +203,7 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
         each = self.pick(number)
         del self.open[each["hold"].id]
         self.ledger.settle(each["hold"], released("tested"))
+        self.once = {name: before for name, before in self.once.items() if before["id"] != each["hold"].id}
 
     @rule(hours=st.integers(1, 30), stepped=st.booleans())
     def time_passes(self, hours: int, stepped: bool) -> None:

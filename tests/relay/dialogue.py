@@ -50,6 +50,8 @@ BODIES: dict[str, tuple[str, str, bytes]] = {  # content type, content encoding,
 class Recorder:
     """A Sink that remembers; after the end it takes nothing more."""
 
+    attended = True
+
     def __init__(self, calls: list[str]) -> None:
         self.reader: Reader | None = None
         self.writes: list[bytes] = []

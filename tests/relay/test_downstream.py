@@ -13,6 +13,8 @@ PING = b"ping"
 class Client:
     """A Sink that remembers in one list what was done to it."""
 
+    attended = True
+
     def __init__(self) -> None:
         self.reader: Reader | None = None
         self.got: list[str] = []
