@@ -157,6 +157,7 @@ def explanation(row: dict[str, Any]) -> dict[str, Any]:
         "usage_source": row["usage_source"],
         "held": {"input": row["r_input"], "output": row["r_output"], "usd": nano_to_usd(row["r_usd"])},
         "leased_output": row["lease_output"],
+        "lease_steps": [int(step) for step in (row["leases"] or str(row["lease_output"])).split()],
         "charged": {
             "input": row["s_input"],
             "cached": row["s_cached"],

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the tests need beside Python: curl, Node, and the npm package openai in tests/node_modules. Does nothing where all is there.
+# What the tests need beside Python: curl, Node, and npm's packages in tests/node_modules. Does nothing where all is there.
 set -euo pipefail
 cd "$(dirname "$0")"
 

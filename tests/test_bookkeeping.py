@@ -70,6 +70,7 @@ async def test_an_explanation_leads_from_the_hold_to_the_charge(desk: Desk) -> N
     told = await perform(desk, "ledger.explain", {"id": "req_done"})
     assert told["held"] == {"input": 100, "output": 500, "usd": "0.000315"}
     assert (told["state"], told["usage_source"], told["leased_output"]) == ("settled", "upstream", 256)
+    assert told["lease_steps"] == [256]
     assert told["charged"] == {"input": 100, "cached": 7, "output": 33, "reasoning": 0}
     assert told["price_usd_per_million"] == {"input": "0.15", "cache_read": "0.075", "output": "0.60"}
     assert told["pico_usd"] == 93 * 150_000 + 7 * 75_000 + 33 * 600_000

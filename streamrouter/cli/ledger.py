@@ -48,7 +48,7 @@ def explain(options: Options, request_id: str) -> None:
         ("model", f"{told['model']} at {told['upstream'] or 'no upstream'}"),
         ("state", f"{told['state']} ({told['end'] or 'running'}), counts on {told['day']} (UTC)"),
         ("held", f"{held['input']:,} input, {held['output']:,} output tokens, {held['usd']} USD"),
-        ("leased", f"{told['leased_output']:,} output tokens were recorded ahead of their delivery"),
+        ("leased", f"{_steps(told['lease_steps'])} output tokens were recorded ahead of their delivery"),
         ("usage", f"as told by: {told['usage_source'] or '-'}"),
         (
             "charged",
@@ -123,3 +123,7 @@ def day(options: Options, accept: bool) -> None:
     click.echo(f"The ledger's day is {found['day']} (UTC).")
     if found["alarm"]:
         click.echo(f"It does not follow the clock: {found['alarm']}")
+
+
+def _steps(leases: list[int]) -> str:
+    return " → ".join(f"{lease:,}" for lease in leases)

@@ -20,7 +20,7 @@ class Migration(Struct, frozen=True):
 MIGRATIONS = (
     Migration(
         2,
-        "idempotency keys, archive of pruned holds, references of keys",
+        "idempotency keys, archive of pruned holds, references of keys, leases of holds",
         (
             # One row per attempt under an Idempotency-Key. ``reply``: the body of a whole answer, kept for a replay.
             """CREATE TABLE idempotency (
@@ -41,6 +41,7 @@ MIGRATIONS = (
             """CREATE INDEX usage_model_day ON usage_model (day)""",
             """CREATE TRIGGER hold_open_no_delete BEFORE DELETE ON hold WHEN OLD.state = 'open'
                 BEGIN SELECT RAISE(ABORT, 'an open hold is never deleted'); END""",
+            """ALTER TABLE hold ADD COLUMN leases TEXT NOT NULL DEFAULT ''""",
             """ALTER TABLE api_key ADD COLUMN ref TEXT""",
             """CREATE UNIQUE INDEX api_key_ref ON api_key (account_id, ref) WHERE ref IS NOT NULL""",
         ),

@@ -137,6 +137,7 @@ class HoldRow(Struct, kw_only=True):
     duration_ms: int = 0
     created_ns: int = 0
     closed_ns: int | None = None
+    leases: str = ""  # every lease in turn ("256 512 768"), once it was extended
 
 
 class Idempotency(Struct, frozen=True):

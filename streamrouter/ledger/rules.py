@@ -89,8 +89,11 @@ def extend(book: Book, hold_id: str, lease_output: int) -> int | None:
     row = book.hold(hold_id)
     if row is None or row.state != "open":
         return None
-    row.lease_output = max(row.lease_output, min(lease_output, row.r_output))
-    return row.lease_output
+    lease = max(row.lease_output, min(lease_output, row.r_output))
+    if lease > row.lease_output:
+        row.leases = f"{row.leases or row.lease_output} {lease}"
+        row.lease_output = lease
+    return lease
 
 
 def settle(book: Book, hold_id: str, ending: Ending, now_ns: int) -> Settled:

@@ -67,7 +67,7 @@ class Streams:
         task.add_done_callback(lambda done: self._ended(done, replay))
         try:
             await asyncio.wait({task, outliving.begun}, return_when=asyncio.FIRST_COMPLETED)
-            if outliving.begun.done():
+            if outliving.begun.done() and (replay.ended or not task.done()):
                 await reply.stream(_reading(replay, 0, task))
             else:
                 await task

@@ -21,11 +21,9 @@ from streamrouter.web.streams import Streams
 
 
 class SurfacePages:
-    """GET models, models/{id}, chat/models, streams/{id}, usage, dashboard/billing/*; each needs a key of the surface."""
+    """GET models, models/{id}, chat/models, streams/{id}, usage, dashboard/billing/*; all need a key of it."""
 
-    def __init__(
-        self, gateway: Gateway, surface: SurfaceConfig, cors: Cors, started_s: int, streams: Streams
-    ) -> None:
+    def __init__(self, gateway: Gateway, surface: SurfaceConfig, cors: Cors, started_s: int, streams: Streams) -> None:
         self._gateway = gateway
         self._surface = surface
         self._dialect = gateway.dialects[surface.name]

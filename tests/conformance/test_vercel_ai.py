@@ -15,7 +15,7 @@ from tests.conformance.scripts import answered, broken_off, held, paused, played
 from tests.conformance.wire import refusals
 from tests.support.node import Program
 from tests.support.server import Server
-from tests.support.upstream import DONE, ScriptedUpstream, completion, delta, event, streamed, usage
+from tests.support.upstream import DONE, ScriptedUpstream, completion, delta, event, streamed
 
 SCRIPT = Path(__file__).parent / "data" / "vercel_ai.mjs"
 Ask = Callable[..., dict[str, Any]]

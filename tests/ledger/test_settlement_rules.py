@@ -26,6 +26,7 @@ def test_a_lease_grows_to_what_is_reserved_and_never_shrinks() -> None:
     assert rules.extend(of, hold.id, 300) == 300
     assert rules.extend(of, hold.id, 200) == 300
     assert rules.extend(of, hold.id, 9999) == 500
+    assert of.holds[hold.id].leases == "256 300 500"
     rules.settle(of, hold.id, finished(), NOON_NS)
     assert rules.extend(of, hold.id, 500) is None
     assert rules.extend(of, "req_unknown", 500) is None

@@ -183,7 +183,7 @@ async def test_after_the_window_the_client_has_left() -> None:
 
 async def test_a_finished_stream_is_kept_for_the_window() -> None:
     stream = Stream(window_s=0.05)
-    client, reading = stream.client()
+    stream.client()
     stream.replay.start(200, [])
     stream.replay.end(b"".join(EVENTS))
     stream.replay.over()
@@ -270,7 +270,7 @@ async def test_a_client_that_does_not_read_pauses_it_too(stream: Stream) -> None
 
 
 async def test_a_reader_that_goes_far_back_pauses_it(stream: Stream) -> None:
-    client, _ = stream.client()
+    stream.client()
     stream.replay.start(200, [])
     for _ in range(8):
         stream.say(BIG)
@@ -341,7 +341,8 @@ async def test_only_so_many_finished_ones_are_kept_and_the_oldest_goes_first(
         replay.start(200, [])
         if number == 0:  # somebody is reading this one: it stays
             replay.attach(slow, 0, lambda headers: slow.start(200, headers))
-            slow.reader and slow.reader.client_blocked()
+            assert slow.reader is not None
+            slow.reader.client_blocked()
         replay.end(EVENTS[0])
         replay.over()
         made.append(replay)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -83,10 +82,14 @@ def test_the_cases_of_the_splitter(eventsource_parser: Program, name: str) -> No
 
 
 VALUES = st.one_of(
-    st.sampled_from(["[DONE]", '{"choices":[]}', "", " ", "\t", "7", "a: b", "data: x", "\ufeff", "žluťoučký 😀", "\0"]),
+    st.sampled_from(
+        ["[DONE]", '{"choices":[]}', "", " ", "\t", "7", "a: b", "data: x", "\ufeff", "žluťoučký 😀", "\0"]
+    ),
     st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=6),
 )
-FIELDS = st.sampled_from(["data: ", "data:", "data:", "data: ", "data", "", ":", ": ", "event: ", "id: ", "retry:", "x:"])
+FIELDS = st.sampled_from(
+    ["data: ", "data:", "data:", "data: ", "data", "", ":", ": ", "event: ", "id: ", "retry:", "x:"]
+)
 LINES = st.builds(lambda field, value: field + value, FIELDS, VALUES) | st.just("")
 ENDS = st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\r\n\r\n", "\r\r"])
 STREAMS = st.builds(
