@@ -1,8 +1,8 @@
 """``python -m benchmarks.stalled``: a thousand clients ask for a stream and stop reading.
 
 Each stream's upstream writes as fast as it is let. What must be seen: the upstream is held back, memory grows by no
-more than what the sockets and 64 KiB per stream hold, every client is gone ``stalled_client_s`` (30 s) after it took the
-last byte, and memory and descriptors come back. Prints one JSON object; exits 1 on a miss.
+more than what the sockets and 64 KiB per stream hold, every client is gone ``stalled_client_s`` (30 s) after it took
+the last byte, and memory and descriptors come back. Prints one JSON object; exits 1 on a miss.
 """
 
 from __future__ import annotations

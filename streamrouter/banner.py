@@ -14,7 +14,7 @@ def banner(loaded: Loaded, host: str, port: int, *, created: bool, account: str,
     config = loaded.config
     surface = config.surface[0]
     shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
-    base = f"http://{shown}:{port}"
+    base = f"{'https' if config.server.tls_cert else 'http'}://{shown}:{port}"
     upstreams = ", ".join(
         f"{name} ({'demo, built in' if upstream.base_url.startswith('demo:') else upstream.base_url})"
         for name, upstream in config.upstreams.items()

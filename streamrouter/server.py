@@ -30,7 +30,9 @@ from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp
 
 from streamrouter.config.schema import ServerConfig
+from streamrouter.http2 import STREAMS_AT_ONCE, Http2
 from streamrouter.relay.sink import EXTENSION, Headers, Reader
+from streamrouter.tls import HANDSHAKE_S, server_context
 from streamrouter.unread import READ_BYTES, ForgetfulStream, LingeringConnection
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -214,6 +216,7 @@ class Connection(LingeringConnection):
     """One client connection, from accept to close."""
 
     client_protocol: ClientProtocol
+    stalled_s: float
 
     async def run(self) -> None:
         transport: Any = self.writer.transport
@@ -231,16 +234,17 @@ class Connection(LingeringConnection):
             await self._close()
 
     async def _speak(self, task_group: TaskGroup, transport: asyncio.Transport, client: Any, server: Any) -> None:
-        state = ConnectionState(self.state)
-        wrapper = ProtocolWrapper(
-            self.app, self.config, self.context, task_group, state, False, client, server, self.protocol_send
-        )
-        http = Http1(self.app, self.config, self.context, task_group, state, False, client, server, self.protocol_send)
-        http.transport = transport
-        wrapper.protocol = http
-        self.protocol = wrapper
-        self.client_protocol.http = http
-        await wrapper.initiate()
+        state, tls = ConnectionState(self.state), self.writer.get_extra_info("ssl_object")
+        with_all: tuple[Any, ...] = (self.app, self.config, self.context, task_group, state, tls is not None)
+        with_all += (client, server, self.protocol_send)
+        self.protocol = ProtocolWrapper(*with_all)
+        if tls is not None and tls.selected_alpn_protocol() == "h2":
+            self.protocol.protocol = http2 = Http2(*with_all)
+            http2.stalled_s = self.stalled_s
+        else:
+            self.protocol.protocol = self.client_protocol.http = http = Http1(*with_all)
+            http.transport = transport
+        await self.protocol.initiate()
         await self.idle_task.restart(task_group, self._idle_timeout)
         await self._read_data()
 
@@ -293,6 +297,13 @@ class Server:
         self._hypercorn.keep_alive_timeout = config.idle_timeout_s
         self._hypercorn.keep_alive_max_requests = 1_000_000_000
         self._hypercorn.h11_max_incomplete_size = MAX_HEAD_BYTES
+        self._hypercorn.h2_max_concurrent_streams = STREAMS_AT_ONCE
+        self._hypercorn.h2_max_header_list_size = MAX_HEAD_BYTES
+        self._stalled_s = config.stalled_client_s
+        self._tls: dict[str, Any] = {}
+        if config.tls_cert and config.tls_key:
+            context = server_context(config.tls_cert, config.tls_key, http2=config.http2)
+            self._tls = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_S}
         self._context = WorkerContext(None)
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
@@ -301,7 +312,7 @@ class Server:
         """Accept from now on."""
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
-            self._servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG))
+            self._servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls))
 
     def _protocol(self) -> ClientProtocol:
         loop = asyncio.get_running_loop()
@@ -313,6 +324,7 @@ class Server:
         loop = asyncio.get_running_loop()
         connection = Connection(self._wrapped, loop, self._hypercorn, self._context, {}, reader, writer)
         connection.client_protocol = protocol
+        connection.stalled_s = self._stalled_s
         task = loop.create_task(connection.run())
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)

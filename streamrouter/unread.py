@@ -3,7 +3,7 @@
 hypercorn hands a body to the application through a bounded queue. Once the application has answered, nobody takes from
 it: the reading task waits for ever, and the connection stays with its task and its descriptor (a refused body in tiny
 chunks does that without a key). And a connection that is closed on unread bytes is reset, which can take the last
-response with it: a 413 must arrive (docs/faults.md F36).
+response with it: a 413 must arrive (docs/reliability.md F36).
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def plan_of(loaded: Loaded) -> dict[str, Any]:
     return {
         "ok": True,
         "source": loaded.source,
-        "listen": _address(config.server.host, config.server.port),
+        "listen": _address(config.server.host, config.server.port, "https" if config.server.tls_cert else "http"),
         "ledger": {"path": config.ledger.path, "exists": os.path.exists(config.ledger.path)},
         "surfaces": [_surface(surface) for surface in config.surface],
         "upstreams": [_upstream(name, upstream) for name, upstream in config.upstreams.items()],
@@ -62,8 +62,8 @@ def plan_of(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _address(host: str, port: int, scheme: str) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _surface(surface: SurfaceConfig) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from streamrouter.config.check import did_you_mean
 from streamrouter.config.expand import Report
 from streamrouter.config.locate import Path
 from streamrouter.config.presets import PRESETS
-from streamrouter.config.schema import Config, ModelConfig, UpstreamConfig
+from streamrouter.config.schema import Config, ModelConfig, ServerConfig, UpstreamConfig
 from streamrouter.config.surfaces import check_surfaces
+from streamrouter.tls import fault_of
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -21,6 +22,7 @@ _OUR_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "te
 
 def check_meaning(config: Config, report: Report) -> None:
     """Report what cannot work in ``config``, whose upstreams are resolved (config/presets.py)."""
+    _check_tls(config.server, report)
     for name, upstream in config.upstreams.items():
         _check_upstream(("upstreams", name), upstream, report)
     if config.models and not config.upstreams:
@@ -40,6 +42,18 @@ def warnings_of(config: Config) -> list[str]:
         if preset is not None and preset.key_variable and not upstream.api_key:
             found.append(f"upstreams.{name}: no key; set api_key, or {preset.key_variable} in the environment")
     return found
+
+
+def _check_tls(server: ServerConfig, report: Report) -> None:
+    if server.tls_cert and server.tls_key:
+        fault = fault_of(server.tls_cert, server.tls_key)
+        if fault is not None:
+            report(("server", fault[0]), fault[1])
+    elif server.tls_cert or server.tls_key:
+        missing, given = ("tls_key", "tls_cert") if server.tls_cert else ("tls_cert", "tls_key")
+        report(("server", missing), f"{given} is of no use without it; set {missing}")
+    elif server.http2:
+        report(("server", "http2"), "HTTP/2 is spoken over TLS only; set tls_cert and tls_key, or leave it off")
 
 
 def _check_upstream(path: Path, upstream: UpstreamConfig, report: Report) -> None:

@@ -101,7 +101,7 @@ class Credit(Struct, frozen=True, kw_only=True):
 
 
 class HoldRow(Struct, kw_only=True):
-    """One request in the books, made before the first upstream byte and closed exactly once (LEDGER.md "States")."""
+    """One request in the books, made before its first upstream byte and closed exactly once (docs/ledger.md)."""
 
     id: str
     account_id: str
@@ -169,7 +169,7 @@ class Reserve(Struct, frozen=True, kw_only=True):
     """The command that admits a request. ``limit`` is per choice: min(requested | model default, model ceiling).
 
     ``input_tokens`` is what the input may come to at most (the local count with its margin). Per-request caps, daily
-    caps, concurrency, rate and balance are the ledger's to judge, in LEDGER.md's order, in one step.
+    caps, concurrency, rate and balance are the ledger's to judge, in docs/ledger.md's order, in one step.
     """
 
     id: str
@@ -198,7 +198,7 @@ class Remaining(Struct, frozen=True, kw_only=True):
 
 
 class Hold(Struct, kw_only=True):
-    """An admitted request, in memory. ``lease`` is durable: only that much output may have left (LEDGER.md).
+    """An admitted request, in memory. ``lease`` is durable: only that much output may have left (docs/ledger.md).
 
     ``on_lease`` is called on the loop whenever ``lease`` has grown or an extension was refused (``lease_failed``).
     """

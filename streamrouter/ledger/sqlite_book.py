@@ -36,7 +36,8 @@ def _upsert(table: str, struct: type[Any], key: str) -> str:
 
 _CLOSING = (
     "state", "lease_output", "s_input", "s_output", "s_cached", "s_reasoning", "s_usd", "cost", "over_input",
-    "over_output", "over_usd", "end_reason", "usage_source", "upstream", "ttft_ms", "duration_ms", "closed_ns", "leases",
+    "over_output", "over_usd", "end_reason", "usage_source", "upstream", "ttft_ms", "duration_ms", "closed_ns",
+    "leases",
 )  # fmt: skip
 _closing = attrgetter(*_CLOSING, "id")
 # What a reserve fills in; the other columns have their value of an open hold by DEFAULT (fewer values to bind).

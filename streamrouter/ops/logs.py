@@ -3,7 +3,7 @@
 One ``Log`` is made at the start and handed to whoever logs. A line is one ``write``, so that lines of several
 processes on one pipe do not mix. A log that cannot be written never fails a request: the line is counted in
 ``dropped``. Fields never hold prompts, answers or secrets; the callers see to that, the cleaning here sees to lines
-that stay lines (docs/faults.md S20).
+that stay lines (docs/reliability.md S20).
 """
 
 from __future__ import annotations

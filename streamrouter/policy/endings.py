@@ -1,6 +1,6 @@
 """How a request ended, and how well its usage is known: the one value that a settlement takes.
 
-The table is LEDGER.md's "What is charged". ``Source`` says where the numbers come from; ``reason`` says why it ended.
+The table is docs/ledger.md's "what is charged". ``Source`` says where the numbers come from; ``reason`` why it ended.
 """
 
 from __future__ import annotations

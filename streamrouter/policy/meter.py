@@ -1,7 +1,7 @@
 """The meter: what a request has come to, known at every moment (not sent / sent / n tokens read).
 
 It counts every event as it passes, says when the lease must grow, when an upstream that ignores its limit is cut, and,
-whatever ended the request, what is charged: ``ending()`` is LEDGER.md's "What is charged" as code. No I/O, no clock.
+whatever ended the request, what is charged: ``ending()`` is docs/ledger.md's "what is charged" as code. No I/O here.
 
 Counts per event only feed leases: summed over small deltas they exceed the count of the whole text. Before a cut, and
 for every charge from a local count, each choice's whole text is counted again.
@@ -124,7 +124,7 @@ class Meter:
         return False
 
     def wanted_lease(self, block: int) -> int:
-        """The lease to ask for, 0 when more than half a block is left or all is leased (LEDGER.md "Write-ahead")."""
+        """The lease to ask for; 0 when more than half a block is left, or all is leased (docs/ledger.md)."""
         if self.lease >= self.r_output or self.counted + block // 2 < self.lease:
             return 0
         return min(self.r_output, self.lease + max(block, self.counted - self.lease))

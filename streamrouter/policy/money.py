@@ -1,4 +1,4 @@
-"""Money without floats: pico-USD per token, nano-USD per amount (LEDGER.md "Units").
+"""Money without floats: pico-USD per token, nano-USD per amount (docs/ledger.md "Units").
 
 A price of $0.15 per million tokens is 150_000 pico-USD per token; an amount is ``ceil(sum(tokens * price) / 1000)``
 nano-USD, rounded up once per settlement. int64 holds 9.2 * 10^9 USD.

@@ -27,7 +27,7 @@ COMPLETIONS = "/chat/completions"
 
 
 def prefixes(surface: SurfaceConfig) -> list[str]:
-    """Where a surface's routes are: its base path, and the same without a trailing ``/v1`` (CLIENTS 10)."""
+    """Where a surface's routes are: its base path, and the same without a trailing ``/v1`` (docs/clients.md 10)."""
     base = surface.base_path.rstrip("/")
     return [base, base[: -len("/v1")]] if base.endswith("/v1") else [base]
 

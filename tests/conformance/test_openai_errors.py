@@ -71,7 +71,7 @@ async def test_no_balance_is_said_once_and_not_tried_again(
     assert got.times == 1
     assert got.error.response.headers["x-should-retry"] == "false"
     for told in (name, key[-4:], "$0", "test", "max_tokens 4000", f"streamrouter topup {name}"):
-        assert told in got.error.message  # CLIENTS rule 13: what happened, the numbers, what to do
+        assert told in got.error.message  # docs/clients.md 13: what happened, the numbers, what to do
     assert upstream.seen == []
     assert server.usage(name)["in_flight"] == 0
 

@@ -1,4 +1,4 @@
-"""Requests without any SDK, and a stream's events by the strict reading of CLIENTS rule 2."""
+"""Requests without any SDK, and a stream's events by the strict reading of docs/clients.md 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong under the books (docs/faults.md F44-F49, F52), over a real server process and real files."""
+"""What can go wrong under the books (docs/reliability.md F44-F49, F52), over a real server process and real files."""
 
 from __future__ import annotations
 

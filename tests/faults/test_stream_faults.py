@@ -1,4 +1,4 @@
-"""What an upstream can do wrong inside a stream (docs/faults.md F7-F19, F29, F30), and what is charged for it.
+"""What an upstream can do wrong inside a stream (docs/reliability.md F7-F19, F29, F30), and what is charged for it.
 
 After the first event a failure is an error event and the end, without ``[DONE]``: a truncated stream must not look
 finished.
