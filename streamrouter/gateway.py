@@ -24,6 +24,7 @@ from streamrouter.policy.catalog import Catalog, Model, Target
 from streamrouter.policy.counters import Counters
 from streamrouter.policy.meter import Meter
 from streamrouter.policy.naming import namings
+from streamrouter.relay.draining import Drains
 from streamrouter.relay.port import Port
 from streamrouter.relay.response import RelayResponse
 from streamrouter.relay.sink import Sink
@@ -61,12 +62,13 @@ class Gateway:
         self.metrics = metrics
         self.clock = clock
         self.in_flight: dict[str, Request] = {}
+        self._drains = Drains()
         self._server = config.server
         self._store_replies = config.idempotency.store_replies
         self._lease_block = config.ledger.lease_tokens
         deadlines = [self._server.keepalive_s, self._server.commit_status_s]
         for upstream in config.upstreams.values():
-            deadlines += [upstream.idle_s, upstream.usage_wait_s, upstream.stream_total_s]
+            deadlines += [upstream.idle_s, upstream.usage_wait_s, upstream.stream_total_s, upstream.drain_s]
         self._ticker = Ticker(clock, period_s=min(1.0, max(0.01, min(deadlines) / 10)))
 
     async def serve(self, call: Call, caller: Caller, reply: Reply) -> None:
@@ -191,6 +193,7 @@ class Gateway:
             lease_block=self._lease_block,
             keepalive_s=self._server.keepalive_s,
             commit_status_s=self._server.commit_status_s,
+            drains=self._drains,
         )
         created = self.clock.now_ns() // 1_000_000_000
         splicer = Splicer(request.model.shown, call.id, created, attach=request.dialect.id_in_first_chunk)

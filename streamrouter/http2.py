@@ -2,8 +2,8 @@
 
 Streams are written through plain ``send`` (``SendSink``), so flow control holds the upstream back, and a stream that is
 reset is a client that left. What hypercorn lacks: data for a stream that was answered already ended the connection with
-every neighbour on it, a header that HTTP/1.1 needs left a response unsent, and a client that grants no window, on a
-connection that lives, was waited for without end (TCP's own timeout does not see it).
+every neighbour on it, a header that HTTP/1.1 needs left a response unsent, and a client that grants no window was
+written to without bound, then waited for without end (the connection lives: TCP's own timeout does not see it).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 from hypercorn.protocol.events import Body, EndBody, Event, Request, Response
-from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BUFFER_LOW_WATER, BufferCompleteError, H2Protocol, StreamBuffer
 from hypercorn.utils import filter_pseudo_headers
 from priority.priority import DuplicateStreamError
 
@@ -26,6 +26,28 @@ from streamrouter.unread import ForgetfulStream
 # RFC 9113 section 8.2.2: a response that has one of them is malformed.
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 STREAMS_AT_ONCE = 100
+
+
+class Buffer(StreamBuffer):
+    """What a stream has not been granted yet. A full one is written to again once it has emptied, not before."""
+
+    async def push(self, data: bytes) -> None:
+        if self._complete:
+            raise BufferCompleteError
+        self.buffer.extend(data)
+        await self._is_empty.clear()
+        if len(self.buffer) >= BUFFER_HIGH_WATER:
+            await self._paused.clear()
+            await self._paused.wait()
+
+    async def pop(self, max_length: int) -> bytes:
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
 
 
 class Http2(H2Protocol):
@@ -69,7 +91,7 @@ class Http2(H2Protocol):
             request.stream_id,
         )
         self.streams[request.stream_id] = stream
-        self.stream_buffers[request.stream_id] = StreamBuffer(self.context.event_class)
+        self.stream_buffers[request.stream_id] = Buffer(self.context.event_class)
         with contextlib.suppress(DuplicateStreamError):  # its PRIORITY frame came before it
             self.priority.insert_stream(request.stream_id)
             self.priority.block(request.stream_id)

@@ -32,7 +32,7 @@ from starlette.types import ASGIApp
 from streamrouter.config.schema import ServerConfig
 from streamrouter.http2 import STREAMS_AT_ONCE, Http2
 from streamrouter.relay.sink import EXTENSION, Headers, Reader
-from streamrouter.tls import HANDSHAKE_S, server_context
+from streamrouter.tls import listening
 from streamrouter.unread import READ_BYTES, ForgetfulStream, LingeringConnection
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -83,6 +83,9 @@ class ConnectionSink:
         if data and self._started and not self._ended:
             head, self._head = self._head, b""
             self._write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        elif self._head and not data:  # it waits for the first event, but that may be far off
+            head, self._head = self._head, b""
+            self._write(head)
 
     def end(self, data: bytes) -> None:
         if not self._started or self._ended:
@@ -300,10 +303,7 @@ class Server:
         self._hypercorn.h2_max_concurrent_streams = STREAMS_AT_ONCE
         self._hypercorn.h2_max_header_list_size = MAX_HEAD_BYTES
         self._stalled_s = config.stalled_client_s
-        self._tls: dict[str, Any] = {}
-        if config.tls_cert and config.tls_key:
-            context = server_context(config.tls_cert, config.tls_key, http2=config.http2)
-            self._tls = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_S}
+        self._tls = listening(config.tls_cert, config.tls_key, http2=config.http2)
         self._context = WorkerContext(None)
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()

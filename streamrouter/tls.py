@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 HANDSHAKE_S = 10.0  # an unfinished handshake is closed
 
@@ -19,6 +20,13 @@ def server_context(cert: str, key: str, *, http2: bool) -> ssl.SSLContext:
     context.load_cert_chain(cert, key, password=_no_password)
     context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     return context
+
+
+def listening(cert: str | None, key: str | None, *, http2: bool) -> dict[str, Any]:
+    """What a listening port is made with: nothing without a certificate."""
+    if not cert or not key:
+        return {}
+    return {"ssl": server_context(cert, key, http2=http2), "ssl_handshake_timeout": HANDSHAKE_S}
 
 
 def _no_password() -> str:

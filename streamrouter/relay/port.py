@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from streamrouter.errors import Refusal
+from streamrouter.relay.draining import Drains
 from streamrouter.relay.sink import Sink
 
 
@@ -22,3 +23,4 @@ class Port(Struct, frozen=True):
     lease_block: int
     keepalive_s: float
     commit_status_s: float
+    drains: Drains = field(default_factory=Drains)

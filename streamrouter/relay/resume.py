@@ -169,6 +169,8 @@ class Replay:
         sink.reader = reading  # which may say at once that the client has left
         if self._reading is reading and self.committed:
             reading.begin(self.headers)
+            if self._next == len(self._pieces) and not self.ended:
+                sink.write(b"")  # nothing was missed: say at once that it goes on
             self._hand_over()
         return reading
 

@@ -37,7 +37,8 @@ class Sink(Protocol):
     def start(self, status: int, headers: Headers) -> None:
         """Commit the status; its bytes may leave together with the first write."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Whole events; without any, the status leaves alone."""
 
     def end(self, data: bytes) -> None:
         """The last bytes and the end of the body, in one write."""

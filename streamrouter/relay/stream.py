@@ -17,6 +17,7 @@ from streamrouter.policy.meter import Meter
 from streamrouter.relay.closing import closing
 from streamrouter.relay.deadlines import overdue
 from streamrouter.relay.downstream import Downstream
+from streamrouter.relay.draining import Drain
 from streamrouter.relay.port import Port
 from streamrouter.relay.sink import Sink
 from streamrouter.relay.unstreamed import incomplete, unstreamed
@@ -51,9 +52,9 @@ class Relay:
         self._eof: tuple[Upstreamed | None] | None = None  # the upstream's end, behind those
         self._usage_event: bytes | None = None
         self._first: asyncio.Future[None] | None = None
-        self._failed = False  # this attempt: what it still sends is not relayed, another may follow it
+        self._drain = Drain(port.drains)
+        self.closed = self._failed = False  # failed: this attempt, what it still sends is not relayed
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.closed = False
         self.stopped: Refusal | None = None
         self._began = self._read_at = port.monotonic()
         self._answered_at: float | None = None  # when the upstream's 200 came
@@ -79,7 +80,7 @@ class Relay:
         self._meter.end("client_left")
         if self.first_event_at is None:
             self._port.hang_up()
-        elif self._config.on_disconnect == "drain":
+        elif self._drain.begin(self._config, self._meter.upstream, self._port.monotonic()):
             self.client_writable()
         else:
             self._close()
@@ -189,9 +190,8 @@ class Relay:
                 self._unread.extend(payloads[position + 1 :])
                 break
         if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._client.write(b"".join(self._out), self._read_at)
             self._out.clear()
-            self._client.write(data, self._read_at)
 
     def _event(self, payload: bytes) -> None:
         if payload == DONE:
@@ -275,8 +275,7 @@ class Relay:
     def _finish(self, reason: str) -> None:
         """End well; ``cut``: the upstream ignores its limit, its last event is dropped, it is hung up on (F14)."""
         self._meter.end(reason)
-        usage = self._usage_event if self._include_usage else None
-        self._out.extend(closing(self._meter, self._splicer, usage, include_usage=self._include_usage))
+        self._out.extend(closing(self._meter, self._splicer, self._usage_event, include_usage=self._include_usage))
         self._close(b"".join(self._out))
 
     def _fault(self, fault: Upstreamed) -> None:
@@ -315,6 +314,7 @@ class Relay:
             self.done.set_result(None)
 
     def _drop(self) -> None:
+        self._drain.end()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.close()
@@ -344,7 +344,7 @@ class Relay:
         waited_s = now - self._finished_at if self._finished_at is not None else 0.0
         if waited_s >= config.usage_wait_s and not held and not blocked:
             self._complete()  # usage or [DONE] is awaited no longer
-            return
-        refusal = overdue(config, now - self._began, now - self._read_at, held=held, blocked=blocked)
-        if refusal is not None:
+        elif self._drain.overdue(now):
+            self._close()
+        elif refusal := overdue(config, now - self._began, now - self._read_at, held=held, blocked=blocked):
             self.fail(refusal)

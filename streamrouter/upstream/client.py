@@ -18,7 +18,15 @@ from streamrouter.errors import Upstreamed
 from streamrouter.upstream.exchange import Target, reached
 from streamrouter.upstream.push import PushConnector, PushHandler, cut_short, reused, take_over
 
+RECEIVE_BYTES = 64 * 1024  # the kernel doubles it for its own needs
 _KEEPALIVE_S = 15.0  # shorter than the pools of common servers and balancers: fewer stale connections
+
+
+def small_socket(found: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, object]) -> socket.socket:
+    """A socket whose single read is bounded: what one brings is with us whole while a client does not take it."""
+    made = socket.socket(*found[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    return made
 
 
 class HttpExchange:
@@ -93,7 +101,7 @@ class HttpTransport:
     def _make_session(self, *, keepalive: bool) -> aiohttp.ClientSession:
         options = {"keepalive_timeout": _KEEPALIVE_S} if keepalive else {"force_close": True}
         return aiohttp.ClientSession(
-            connector=PushConnector(limit=0, ttl_dns_cache=30, **options),
+            connector=PushConnector(limit=0, ttl_dns_cache=30, socket_factory=small_socket, **options),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_s, connect=self._connect_s),
             auto_decompress=False,

@@ -1,4 +1,4 @@
-"""CORS for clients that live in a browser (docs/clients.md 9): configured origins only, never ``*`` with credentials."""
+"""CORS for clients that live in a browser (docs/clients.md 9): configured origins, never ``*`` with credentials."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from streamrouter.config import schema
 from streamrouter.config.load import BUILT_IN, load
 from streamrouter.config.schema import Config, ModelConfig, SurfaceConfig, UpstreamConfig
 from streamrouter.policy.money import price_to_pico
+from tests.support.encrypted import certificate
 
 TEXT = BUILT_IN.read_text()
 COMMENTED_KEY = re.compile(r"^# (?=[a-z_]+ = )", re.MULTILINE)
@@ -67,7 +68,12 @@ def test_what_the_file_shows_of_upstreams_models_and_surfaces_is_the_default() -
             assert value == default or default is None or key == "price", key
 
 
-def test_the_file_with_every_comment_taken_away_is_a_configuration(tmp_path: Path) -> None:
+def test_the_file_with_every_comment_taken_away_is_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for made, named in zip(certificate(tmp_path), ("cert.pem", "key.pem"), strict=True):
+        Path(made).rename(tmp_path / named)
     path = tmp_path / "all.toml"
     path.write_text(COMMENTED_KEY.sub("", TEXT))
     loaded = load(str(path), {"STREAMROUTER_UPSTREAM_URL": "https://h.example/v1"}, {})

@@ -1,4 +1,4 @@
-"""What a client can do wrong (docs/reliability.md F32-F40). Leaving at each point in turn: journeys/test_cancellation.py."""
+"""What a client can do wrong (reliability.md F32-F40). Leaving at each point in turn: journeys/test_cancellation.py."""
 
 from __future__ import annotations
 

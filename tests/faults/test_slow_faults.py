@@ -1,4 +1,4 @@
-"""What is slow, stuck, noisy or scarce (docs/reliability.md F2, F6, F20, F33, F34, F50), over a real server and its sockets.
+"""What is slow, stuck, noisy or scarce (docs/reliability.md F2, F6, F20, F33, F34, F50), over a real server process.
 
 Times are bounded tenfold of what is promised: a machine may be busy, a server that waits for ever is still found.
 """

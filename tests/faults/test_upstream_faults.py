@@ -1,4 +1,4 @@
-"""What an upstream can do wrong before its first event, and what the client and the ledger get (docs/reliability.md F1-F31).
+"""What an upstream can do wrong before its first event, and what the client and the ledger get (reliability.md F1-F31).
 
 What goes wrong inside a stream is in test_stream_faults.py.
 """

@@ -86,6 +86,16 @@ def test_a_blocked_client_gets_no_keep_alives() -> None:
     assert client.got == ["start 200", "ping"]
 
 
+def test_a_silence_that_nobody_hears_is_not_filled() -> None:
+    downstream, client = make()
+    downstream.commit(0.0)
+    client.attended = False
+    downstream.tick(100.0, 0.0, 0.0)
+    client.attended = True
+    downstream.tick(100.0, 0.0, 0.0)
+    assert client.got == ["start 200", "ping"]
+
+
 def test_nothing_is_written_after_the_end() -> None:
     downstream, client = make()
     downstream.commit(0.0)

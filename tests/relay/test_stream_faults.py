@@ -230,6 +230,15 @@ CLIENT: dict[str, tuple[dict[str, Any], str]] = {
         $$ client_left upstream 7/5
         """,
     ),
+    "gone in the middle, policy drain, for too long": (
+        {**DRAIN, "drain_s": 5},
+        '-- answered\n>> "a"\n-- client gone\n== start resume\n-- wait 4\n==\n>> "b"\n-- wait 1\n'
+        "== settle close\n$$ client_left abort 7/2",
+    ),
+    "gone in the middle, policy drain, one too many": (
+        {**DRAIN, "drain_most": 0},
+        '-- answered\n>> "a"\n-- client gone\n== start settle close\n$$ client_left abort 7/1',
+    ),
     "gone while it was blocked, policy drain": (
         DRAIN,
         '-- answered\n>> "a"\n-- client blocked\n-- client gone\n== start pause resume\n>> done\n== settle close',

@@ -1,4 +1,4 @@
-"""What HTTP is let in, what strangers are told, whose names are believed (docs/reliability.md S4, S9, S10, S19, S20)."""
+"""What HTTP is let in, what strangers are told, whose names are believed (reliability.md S4, S9, S10, S19, S20)."""
 
 from __future__ import annotations
 

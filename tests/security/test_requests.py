@@ -1,4 +1,4 @@
-"""What a body may not do: steer, hide its cost, smuggle events, name what is not there (docs/reliability.md S1, S15-S26)."""
+"""What a body may not do: steer, hide its cost, smuggle events, name what is not there (reliability.md S1, S15-S26)."""
 
 from __future__ import annotations
 

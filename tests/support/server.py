@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 KEY = re.compile(r"Key\s+(\S+)")
-API = re.compile(r"API\s+(http://\S+)")
+API = re.compile(r"API\s+(https?://\S+)")
 START_TIMEOUT_S = 20.0
 
 

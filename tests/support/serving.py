@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import h11
 from starlette.types import Receive, Scope, Send
@@ -125,9 +126,10 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(app: Application, *, idle_timeout_s: float = 75) -> AsyncIterator[Running]:
+async def serving(app: Application, *, idle_timeout_s: float = 75, **more: Any) -> AsyncIterator[Running]:
+    """``more``: of the server's configuration."""
     sockets = listen("127.0.0.1", 0, 30)
-    server = Server(app, ServerConfig(idle_timeout_s=idle_timeout_s), sockets)
+    server = Server(app, ServerConfig(idle_timeout_s=idle_timeout_s, **more), sockets)
     await server.start()
     running = Running(server, sockets[0].getsockname()[1])
     try:

@@ -80,6 +80,22 @@ async def test_a_whole_answer_takes_no_notice(tmp_path: Path) -> None:
         assert (answer.status, answer.json["model"], len(rig.app.streams.replays)) == (200, "test", 0)
 
 
+async def test_a_browser_may_ask_and_come_back(tmp_path: Path) -> None:
+    config = replace(CONFIG, server=ServerConfig(cors_origins=["https://chat.example.org"]))
+    origin = ("origin", "https://chat.example.org")
+    async with running(tmp_path, streaming(), config) as rig:
+        for path in ("/v1/chat/completions", "/v1/streams/req_1"):
+            asked = ("access-control-request-headers", "authorization,content-type,x-streamrouter-resume")
+            answer = await ask(rig.app.asgi, "OPTIONS", path, [origin, asked])
+            assert answer.headers["access-control-allow-headers"] == asked[1]
+            assert {"GET", "POST"} <= set(answer.headers["access-control-allow-methods"].split(", "))
+        stream_id = (await rig.post({"stream": True}, RESUME, origin)).headers["x-streamrouter-resume"]
+        for id_ in (stream_id, "req_nobody"):
+            answer = await rig.get(f"/v1/streams/{id_}", origin)
+            assert answer.headers["access-control-allow-origin"] == origin[1]
+            assert "x-streamrouter-resume" in answer.headers["access-control-expose-headers"]
+
+
 @pytest.mark.parametrize("after", ["-1", "x", "", "1e3", "²", "9" * 16, "5"])
 async def test_an_after_that_is_no_number_of_events(tmp_path: Path, after: str) -> None:
     async with running(tmp_path, streaming()) as rig:

@@ -103,6 +103,7 @@ STREAMS = st.builds(
 @settings(max_examples=scaled(100, 5000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream=STREAMS)
 @example(stream=BOM + b"data: [DONE]")
+@example(stream=b"data: 1\ndata\ndata: 2\n\n")
 def test_any_stream_cut_everywhere(eventsource_parser: Program, stream: bytes) -> None:
     compare(eventsource_parser, stream, everywhere(stream))
 
