@@ -1,4 +1,4 @@
-"""What a running server does for its books once a minute: check them, forget what is due, say so in a metric.
+"""What a running server does once a minute: check its books, forget what is due, give free memory back.
 
 A breach is an alarm, never a stop: the metric ``streamrouter_ledger_invariants`` counts them, the log names them.
 """
@@ -11,6 +11,7 @@ import sqlite3
 from streamrouter.errors import Refusal
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.logs import Log
+from streamrouter.ops.memory import trim
 from streamrouter.ops.metrics import Metrics
 
 PERIOD_S = 60.0
@@ -30,6 +31,7 @@ class Housekeeping:
         """A round every ``period_s`` seconds."""
         while True:
             await asyncio.sleep(period_s)
+            await asyncio.to_thread(trim)  # the C call lets go of the interpreter
             try:
                 await self.once()
             except (Refusal, sqlite3.Error) as error:  # not now: the next round finds the file well, or does not

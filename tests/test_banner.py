@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import shlex
 
+import msgspec
 import pytest
 
 from streamrouter import __version__
 from streamrouter.banner import banner
 from streamrouter.config.load import Loaded
-from streamrouter.config.schema import Config, ModelConfig, SurfaceConfig, UpstreamConfig
+from streamrouter.config.schema import Config, ModelConfig, ServerConfig, SurfaceConfig, UpstreamConfig
 
 CONFIG = Config(
     upstreams={
@@ -44,6 +45,12 @@ def test_what_it_is_and_what_it_has() -> None:
     assert lines["API"] == "http://127.0.0.1:8000/v1"
     assert lines[""] == "http://127.0.0.1:8000/second/v1   (second)"
     assert "(created)" in shown(created=True)["streamroute"]
+
+
+def test_an_address_with_a_certificate_is_https() -> None:
+    lines = shown(msgspec.structs.replace(CONFIG, server=ServerConfig(tls_cert="cert.pem", tls_key="key.pem")))
+    assert lines["API"] == "https://127.0.0.1:8000/v1"
+    assert command(lines)[2].startswith("https://")
 
 
 def test_the_line_to_paste_streams() -> None:

@@ -8,6 +8,7 @@ connections, no line iterator. Deadlines are the caller's (one scope from the re
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from streamrouter.config.locate import dotted
 from streamrouter.config.presets import resolve_upstream
 from streamrouter.config.rules import check_meaning, warnings_of
 from streamrouter.config.schema import Config, UpstreamConfig
+from tests.support.encrypted import certificate
 
 UPSTREAM = {"upstreams": {"main": {"base_url": "demo:"}}}
 
@@ -100,3 +102,17 @@ def test_warnings_name_what_is_probably_forgotten() -> None:
         "no [models] are configured: every request is refused with model_not_found",
         "upstreams.fast: no key; set api_key, or GROQ_API_KEY in the environment",
     ]
+
+
+def test_tls_needs_both_files_and_http2_needs_tls(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    for server, at in {
+        (("tls_cert", cert), ("tls_key", key), ("http2", True)): None,
+        (("http2", True),): "server.http2: HTTP/2 is spoken over TLS only; ",
+        (("tls_cert", cert),): "server.tls_key: tls_cert is of no use without it; ",
+        (("tls_key", key), ("http2", True)): "server.tls_cert: tls_key is of no use without it; ",
+        (("tls_cert", cert), ("tls_key", str(tmp_path / "none"))): f"server.tls_key: {tmp_path}/none cannot be read: ",
+        (("tls_cert", key), ("tls_key", key)): "server.tls_key: ",
+    }.items():
+        faults = faults_of({**UPSTREAM, "server": dict(server)})
+        assert faults == [] if at is None else len(faults) == 1 and faults[0].startswith(at), (server, faults)

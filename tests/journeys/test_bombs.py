@@ -55,6 +55,9 @@ async def beside(shared: Rig, body: bytes) -> tuple[int, str, float]:
     return reply.status, "" if reply.status == 200 else reply.error["code"], worst
 
 
+# -- S25: one thing, a million times ----------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("name", CONTENTS)
 async def test_a_million_of_one_thing(shared: Rig, name: str) -> None:
     shared.upstream.script = answer
@@ -107,6 +110,9 @@ BODIES: dict[str, tuple[bytes, tuple[int, ...]]] = {
         (400,),
     ),
 }
+
+
+# -- S24: hardly JSON -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", BODIES)

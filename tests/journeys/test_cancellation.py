@@ -81,6 +81,9 @@ async def the_hold(leaving: Rig, before: int) -> dict[str, Any]:
     return rows[-1]
 
 
+# -- F32: a client that leaves, at each point in turn -----------------------------------------------------------------
+
+
 async def test_before_the_body_is_whole(leaving: Rig, how: str) -> None:
     before, lines = len(leaving.holds()), leaving.log().count('"client_left"')
     client = await Client.asking(leaving, call(), unsent=10)

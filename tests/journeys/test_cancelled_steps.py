@@ -71,6 +71,9 @@ async def test_cancelled_at_every_await(tmp_path: Path, kind: str, late: bool) -
         assert app.app.gateway.in_flight == {}
 
 
+# -- F32, S17: after every message in turn ----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][2]])
 async def test_a_client_that_leaves_after_every_message(tmp_path: Path, kind: str) -> None:
     media_type, pieces, _ = KINDS[kind]

@@ -63,6 +63,9 @@ def quiet(rigged: Rig) -> None:
     assert all(hold["state"] != "open" for hold in holds(rigged.server.ledger))
 
 
+# -- F43: a signal to stop --------------------------------------------------------------------------------------------
+
+
 async def test_streams_finish_while_new_calls_are_refused(tmp_path: Path) -> None:
     async with rig(tmp_path, server="drain_announce_s = 0.25\ndrain_timeout_s = 10") as rigged:
         script = Held()

@@ -63,6 +63,9 @@ async def serves(rigged: Rig) -> None:
     assert (reply.content, reply.events[-1]) == ("Hello", "[DONE]")
 
 
+# -- F42: kill -9 -----------------------------------------------------------------------------------------------------
+
+
 async def test_in_the_middle_of_fifty_streams(tmp_path: Path) -> None:
     async with rig(tmp_path) as rigged:
         rigged.upstream.script = flood
