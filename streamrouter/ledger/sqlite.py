@@ -24,7 +24,7 @@ Factory = Callable[..., sqlite3.Connection]
 _QUICK_CHECK_BYTES = 64 << 20  # a start stays fast: larger files are checked whole by `streamrouter ledger check`
 _JOURNAL_BYTES = 64 << 20
 _CHECKPOINT_PAGES = 2000
-_CACHE_KIB = 32 << 10
+_CACHE_KIB = 2 << 10  # a request touches the newest pages only: more would just be memory that fills up
 # The WAL index could not grow: a full disk that SQLite reports as an I/O error.
 _FULL_IN_DISGUISE = sqlite3.SQLITE_IOERR_SHMSIZE
 _TRANSIENT = {
