@@ -102,8 +102,8 @@ class Books:
         sent = 0
         try:
             while sent < 150 and not seen.reader.at_eof():
+                sent += 1  # before it is written: the wait for the socket may end in an error after the bytes have left
                 await seen.chunk(delta(" token"))
-                sent += 1
                 await asyncio.sleep(0.002)
         finally:
             self.tokens[seen.headers["x-request-id"]] = sent
