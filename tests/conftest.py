@@ -7,30 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rig import CONFIG, PROVIDER_KEY
 from tests.support.server import Server
 from tests.support.upstream import ScriptedUpstream
-
-CONFIG = """
-[server]
-keepalive_s = {keepalive_s}
-
-[upstreams.main]
-base_url = "{url}"
-api_key = "sk-provider-secret-0123456789"
-{upstream}
-
-[models.test]
-upstream_model = "up-model"
-exact = true
-price = {{ input = "0.40", output = "1.60", cache_read = "0.10" }}
-
-[models."other/model:1"]
-upstream_model = "other-up"
-
-[[surface]]
-name = "main"
-billing = "{billing}"
-"""
 
 
 @pytest.fixture
@@ -55,7 +34,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     ) -> Server:
         directory = tmp_path / f"server{len(started)}"
         directory.mkdir()
-        text = config or CONFIG.format(url=url, billing=billing, upstream=upstream, keepalive_s=keepalive_s)
+        text = config or CONFIG.format(
+            server=f"keepalive_s = {keepalive_s}",
+            ledger="",
+            url=url,
+            key=PROVIDER_KEY,
+            upstream=upstream,
+            billing=billing,
+            more="",
+        )
         server = Server(directory, text, env)
         started.append(server)
         return server.start()

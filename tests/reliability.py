@@ -71,6 +71,7 @@ PROCESS = """
 F42 | kill -9 | a stream that breaks off; no answer that was not paid for | recovered: what may have been delivered
 F43 | SIGTERM | new calls: 503; streams end, or get error event `server_shutdown` in time; a second one: now | settled
 F44 | the disk is full | new calls: 503; live streams go on to their lease; recovers by itself | nothing lost
+F45 | a write to the file fails (I/O error) | the process stops; the restart recovers | no open hold, the books add up
 F46 | the file is locked by another program | 503 after 5 s | settled later
 F47 | a damaged file, a torn log | refuses to start and says what to do | left as it is
 F48 | a read-only disk | refuses to start, clearly | left as it is

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.rig import PROVIDER_KEY
 from tests.support.server import Server
 from tests.support.upstream import ScriptedUpstream, Seen, completion, delta, streamed, usage
 
@@ -53,7 +54,7 @@ async def test_a_stream_is_relayed_counted_and_settled(upstream: ScriptedUpstrea
     assert sent.body["model"] == "up-model"
     assert sent.body["max_tokens"] == 50
     assert sent.body["stream_options"] == {"include_usage": True}
-    assert sent.headers["authorization"] == "Bearer sk-provider-secret-0123456789"
+    assert sent.headers["authorization"] == f"Bearer {PROVIDER_KEY}"
     assert sent.headers["x-request-id"] == headers["x-request-id"]
     used = server.usage()
     assert (used["input"]["used"], used["output"]["used"], used["in_flight"]) == (10, 3, 0)
