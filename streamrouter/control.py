@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from streamrouter.admin import AdminError, Desk, StopStreams, perform
+from streamrouter.admin.verbs import AdminError, Desk, StopStreams, perform
 from streamrouter.config.schema import Config
 from streamrouter.errors import LedgerError, StreamrouterError
 from streamrouter.ledger.ledger import Ledger

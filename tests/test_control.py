@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from streamrouter.admin import AdminError
+from streamrouter.admin.verbs import AdminError
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import Config, LedgerConfig
 from streamrouter.control import ControlFault, ControlServer, NotServing, call, peer_uid, socket_path

@@ -15,9 +15,9 @@ FLOORS = {
     **dict.fromkeys(["wire", "policy", "ops", "config", "errors", "clock", "ids", "tls"], 0),
     **dict.fromkeys(["ledger", "upstream"], 1),
     "relay": 2,
-    **dict.fromkeys(["gateway", "request", "admin", "bookkeeping", "desk"], 3),
+    **dict.fromkeys(["gateway", "request", "admin"], 3),
     **dict.fromkeys(["web", "control"], 4),
-    **dict.fromkeys(["app", "server", "banner", "housekeeping", "process", "unread", "http2"], 5),
+    **dict.fromkeys(["app", "server", "process"], 5),
     **dict.fromkeys(["cli", "__main__"], 6),
 }
 STRANGERS = [{"ledger", "upstream"}]  # only the gateway knows both

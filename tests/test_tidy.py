@@ -28,7 +28,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "streamrouter/request.py": "the gateway's tests and the journeys: it only holds what they look at",
     "streamrouter/upstream/exchange.py": "interfaces only; the transports' tests hold them",
     "streamrouter/__main__.py": "the journeys start it as a process",
-    "streamrouter/process.py": "the journeys start, drain and kill it as a process",
+    "streamrouter/process/run.py": "the journeys start, drain and kill it as a process",
     "streamrouter/relay/port.py": "a Struct of calls without a rule of its own: every dialogue of the relay has one",
 }
 

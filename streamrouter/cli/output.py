@@ -45,7 +45,7 @@ def shown(value: Any) -> str:
 
 
 def cap(value: int | str | None) -> str:
-    """A cap in words; one above 2^53 comes as a string (admin.py)."""
+    """A cap in words; one above 2^53 comes as a string (admin/)."""
     return "none" if value is None else f"{int(value):,}"
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from streamrouter.admin import AdminError, Desk, perform
+from streamrouter.admin.verbs import AdminError, Desk, perform
 from streamrouter.cli.options import Options, Refused, Unreachable
 from streamrouter.clock import SystemClock
 from streamrouter.config.load import Loaded, load
@@ -53,7 +53,7 @@ def load_config(options: Options, **overrides: Any) -> Loaded:
 
 
 def carry_out(options: Options, verb: str, args: dict[str, Any]) -> Any:
-    """The result of an administration verb (admin.py), wherever it is carried out. Raises Refused."""
+    """The result of an administration verb (admin/), wherever it is carried out. Raises Refused."""
     with expected_faults(options):
         named = options.ledger or os.environ.get("STREAMROUTER_LEDGER")
         if named:  # a running server knows its own configuration: ours need not even be loadable here

@@ -7,7 +7,7 @@ import click
 from streamrouter.cli.options import Options, Refused, common
 from streamrouter.cli.output import write_warnings
 from streamrouter.cli.reach import expected_faults, load_config
-from streamrouter.process import run
+from streamrouter.process.run import run
 
 
 @click.command()

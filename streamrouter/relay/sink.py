@@ -1,6 +1,6 @@
 """Where a relay writes: a synchronous way to a client.
 
-Our server offers one per request as the ASGI extension ``streamrouter.sink`` (``server.py``): a write goes straight to
+Our server offers one per request as the ASGI extension ``streamrouter.sink`` (``server/``): a write goes straight to
 the transport. Elsewhere (other servers, HTTP/2) ``SendSink`` queues what is written and a task sends it.
 """
 

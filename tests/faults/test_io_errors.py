@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from streamrouter.process import EXIT_FATAL
+from streamrouter.process.run import EXIT_FATAL
 from tests.support.rig import call, holds, rig
 from tests.support.upstream import Seen, completion
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamrouter.bookkeeping import BOOKKEEPING
+from streamrouter.admin.bookkeeping import BOOKKEEPING
 from streamrouter.errors import RULES
 from streamrouter.ledger import invariants
 

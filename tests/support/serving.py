@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from streamrouter.config.schema import ServerConfig
 from streamrouter.relay.sink import Sink, sink_of
-from streamrouter.server import Server, listen
+from streamrouter.server.server import Server, listen
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEADERS = [(b"content-type", b"text/event-stream"), (b"x-a", b"b")]

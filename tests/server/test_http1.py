@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 
 import h11
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrouter.relay.sink import EXTENSION, SendSink, Sink
-from streamrouter.server import listen
 from tests.ledger.books import until
 from tests.support.serving import GET, HEADERS, Application, Play, Told, serving
 
@@ -284,55 +282,6 @@ async def test_an_idle_connection_is_closed(data: bytes) -> None:
     async with serving(Application(), idle_timeout_s=0.1) as running:
         answer = await (await running.connect(data)).rest()
     assert answer.endswith(b"0\r\n\r\n") == (data == GET)
-
-
-async def test_draining_lets_streams_end_and_closes_the_rest() -> None:
-    go = asyncio.Event()
-
-    async def play(sink: Sink) -> None:
-        sink.start(200, [])
-        sink.write(b"a")
-        await go.wait()
-        sink.end(b"b")
-
-    async with serving(Application(play)) as running:
-        idle, busy = await running.connect(), await running.connect(GET)
-        await busy.reader.readuntil(b"a\r\n")
-        await running.server.close_listeners()
-        assert await idle.rest() == b""
-        with pytest.raises(ConnectionRefusedError):
-            await running.connect()
-        assert not await running.server.drained(0.01)
-        go.set()
-        assert await busy.rest() == b"1\r\nb\r\n0\r\n\r\n"
-        assert await running.server.drained(5)
-
-
-async def test_abort_cuts_what_is_left() -> None:
-    async def play(sink: Sink) -> None:
-        sink.start(200, [])
-        sink.write(b"a")
-        await asyncio.Event().wait()
-
-    async with serving(Application(play)) as running:
-        client = await running.connect(GET)
-        await client.reader.readuntil(b"a\r\n")
-        await running.server.close_listeners()
-        await running.server.abort()
-        assert await client.rest() == b""
-        assert await running.server.drained(0)
-
-
-async def test_what_a_listening_socket_is_set_to() -> None:
-    [sock] = listen("127.0.0.1", 0, 2.5)
-    with sock:
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2500
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-        assert not sock.getblocking()
-        sock.listen()
-        with pytest.raises(OSError):
-            listen("127.0.0.1", sock.getsockname()[1], 30)
 
 
 async def test_the_scope_tells_who_asks_and_holds_no_state_of_others() -> None:

@@ -15,16 +15,16 @@ import sys
 import uvloop
 
 from streamrouter.app import App, make_upstreams
-from streamrouter.banner import banner
 from streamrouter.clock import Clock, SystemClock
 from streamrouter.config.load import Loaded
 from streamrouter.control import ControlServer, socket_path
 from streamrouter.errors import Refusal
-from streamrouter.housekeeping import Housekeeping
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.logs import Log
 from streamrouter.ops.metrics import Metrics
-from streamrouter.server import Server, listen
+from streamrouter.process.banner import banner
+from streamrouter.process.housekeeping import Housekeeping
+from streamrouter.server.server import Server, listen
 
 EXIT_OK = 0
 EXIT_FAILED = 1

@@ -21,7 +21,7 @@ from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BUFFER_LOW_WATER, BufferCom
 from hypercorn.utils import filter_pseudo_headers
 from priority.priority import DuplicateStreamError
 
-from streamrouter.unread import ForgetfulStream
+from streamrouter.server.unread import ForgetfulStream
 
 # RFC 9113 section 8.2.2: a response that has one of them is malformed.
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})

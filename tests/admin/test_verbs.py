@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamrouter.admin import VERBS, AdminError, Desk, perform
+from streamrouter.admin.verbs import VERBS, AdminError, Desk, perform
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import Config, DefaultsConfig, LedgerConfig, ModelConfig, SurfaceConfig
 from streamrouter.ids import secret_hash

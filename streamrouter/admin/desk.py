@@ -1,6 +1,6 @@
 """What every administration verb is made of: the desk that it works on, strict arguments, its error, plain JSON values.
 
-The verbs are in admin.py (accounts, keys, money) and bookkeeping.py (the ledger itself: reports, checks, backups).
+The verbs are in verbs.py (accounts, keys, money) and bookkeeping.py (the ledger itself: reports, checks, backups).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The verbs about money and about the ledger itself: refund, adjust, balance, reports, checks, explanations, exports.
 
-They are rows of admin.py's table like all others; see docs/ledger.md for what each of them means.
+They are rows of verbs.py's table like all others; see docs/ledger.md for what each of them means.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from streamrouter.desk import AdminError, Args, Desk, Ref, Text, Verb, check_ref, find, number, when
+from streamrouter.admin.desk import AdminError, Args, Desk, Ref, Text, Verb, check_ref, find, number, when
 from streamrouter.errors import LedgerError
 from streamrouter.ledger import invariants, reports
 from streamrouter.ledger.days import iso

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from streamrouter.admin.desk import check_ref, find, number, when
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import LedgerConfig
-from streamrouter.desk import check_ref, find, number, when
 from streamrouter.ledger.ledger import Ledger
 
 

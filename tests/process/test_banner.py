@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from streamrouter import __version__
-from streamrouter.banner import banner
 from streamrouter.config.load import Loaded
 from streamrouter.config.schema import Config, ModelConfig, ServerConfig, SurfaceConfig, UpstreamConfig
+from streamrouter.process.banner import banner
 
 CONFIG = Config(
     upstreams={

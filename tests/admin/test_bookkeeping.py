@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from streamrouter.admin import VERBS, AdminError, Desk, perform
-from streamrouter.bookkeeping import BOOKKEEPING
+from streamrouter.admin.bookkeeping import BOOKKEEPING
+from streamrouter.admin.verbs import VERBS, AdminError, Desk, perform
 from streamrouter.config.schema import Config, SurfaceConfig
 from streamrouter.ledger import reports
 from tests.ledger.books import HeldClock, command, finished, opened, with_key
@@ -92,7 +92,7 @@ async def test_a_report(desk: Desk) -> None:
 async def test_an_export_in_pages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = await perform(desk, "ledger.export", {})
     assert ([row["id"] for row in whole["rows"]], whole["next"]) == (["req_done"], None)
-    monkeypatch.setattr("streamrouter.bookkeeping.PAGE", 1)
+    monkeypatch.setattr("streamrouter.admin.bookkeeping.PAGE", 1)
     assert (await perform(desk, "ledger.export", {"table": "entries"}))["next"] is not None
     assert reports.PAGE > 1
 

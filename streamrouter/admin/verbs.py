@@ -15,9 +15,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from streamrouter.bookkeeping import BOOKKEEPING
-from streamrouter.config.schema import Config, SurfaceConfig
-from streamrouter.desk import (
+from streamrouter.admin.bookkeeping import BOOKKEEPING
+from streamrouter.admin.desk import (
     AdminError,
     Args,
     Desk,
@@ -31,6 +30,7 @@ from streamrouter.desk import (
     number,
     when,
 )
+from streamrouter.config.schema import Config, SurfaceConfig
 from streamrouter.errors import LedgerError, Refusal
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Account, EntryKind, Key

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from streamrouter import housekeeping
 from streamrouter.config.schema import LedgerConfig
 from streamrouter.errors import Refusal
-from streamrouter.housekeeping import Housekeeping
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Idempotency
 from streamrouter.ops.logs import Log
 from streamrouter.ops.metrics import Metrics
+from streamrouter.process import housekeeping
+from streamrouter.process.housekeeping import Housekeeping
 from tests.ledger.books import HeldClock, command, finished, opened, until, with_key
 
 KEEP_TWO = LedgerConfig(durability="normal", busy_timeout_s=0.1, retain_holds_days=2)
