@@ -31,6 +31,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     upstream: str = ""  # who served it, for the record
     ttft_ms: int | None = None
     duration_ms: int = 0
+    gap_p99_ms: int | None = None  # between two reads of a stream that brought events; None below two reads
     events: int = 0
 
 
