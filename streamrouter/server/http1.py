@@ -1,4 +1,4 @@
-"""One client connection in HTTP/1.1: hypercorn's protocol layers, with a sink that writes streams without ceremony.
+"""A connection that is not plain (``plain.py``): hypercorn's layers, with a sink that writes streams without ceremony.
 
 What hypercorn does otherwise costs or breaks a streaming proxy (measured, ARCHITECTURE.md): ``send()`` per event runs
 a state machine, a lock and a drain; it never raises after the client left; a client that stops reading blocks it for

@@ -1,4 +1,4 @@
-"""The server: our own listening sockets and accept loop, with hypercorn's protocol layers behind them (http1.py).
+"""The server: our own listening sockets; plain requests are ours (``plain.py``), hypercorn has all else (``http1.py``).
 
 Listening sockets are made here (``TCP_USER_TIMEOUT``, ``SO_SNDBUF``), and draining is ours: hypercorn's graceful time
 is 3 s, and its shutdown cuts streams.
@@ -16,14 +16,15 @@ from hypercorn.config import Config as HypercornConfig
 from starlette.types import ASGIApp
 
 from streamrouter.config.schema import ServerConfig
+from streamrouter.server.accepting import Acceptor
+from streamrouter.server.heads import MOST_HEAD_BYTES
 from streamrouter.server.http1 import ClientProtocol, Connection
 from streamrouter.server.http2 import STREAMS_AT_ONCE
+from streamrouter.server.plain import House, Keeper, PlainConnection
 from streamrouter.server.unread import READ_BYTES
-from streamrouter.tls import listening
+from streamrouter.tls import listening, renew
 
 SEND_BUFFER_BYTES = 64 * 1024
-MAX_HEAD_BYTES = 32 * 1024
-BACKLOG = 2048
 
 
 def listen(host: str, port: int, stalled_client_s: float) -> list[socket.socket]:
@@ -41,11 +42,7 @@ def listen(host: str, port: int, stalled_client_s: float) -> list[socket.socket]
         made.append(sock)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_client_s * 1000))
+            tune(sock, stalled_client_s)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(address)
@@ -57,10 +54,30 @@ def listen(host: str, port: int, stalled_client_s: float) -> list[socket.socket]
     return made
 
 
-class Server:
-    """Accepts on ``sockets`` and serves ``app`` until it is closed and drained."""
+def tune(sock: socket.socket, stalled_client_s: float) -> None:
+    """Set what accepted connections inherit, also on a socket that somebody else has bound."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_client_s * 1000))
 
-    def __init__(self, app: ASGIApp, config: ServerConfig, sockets: list[socket.socket]) -> None:
+
+class Server:
+    """Accepts on ``sockets`` and serves ``app`` until it is closed and drained.
+
+    ``clients``: connections between two requests that another process was given (``close_listeners``).
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: ServerConfig,
+        sockets: list[socket.socket],
+        clients: list[socket.socket] | None = None,
+    ) -> None:
+        self._clients = clients or []
+        self._app = app
         self._wrapped = ASGIWrapper(app)  # type: ignore[arg-type]
         self._sockets = sockets
         self._hypercorn = HypercornConfig()
@@ -69,26 +86,46 @@ class Server:
         self._hypercorn.errorlog = None
         self._hypercorn.keep_alive_timeout = config.idle_timeout_s
         self._hypercorn.keep_alive_max_requests = 1_000_000_000
-        self._hypercorn.h11_max_incomplete_size = MAX_HEAD_BYTES
+        self._hypercorn.h11_max_incomplete_size = MOST_HEAD_BYTES
         self._hypercorn.h2_max_concurrent_streams = STREAMS_AT_ONCE
-        self._hypercorn.h2_max_header_list_size = MAX_HEAD_BYTES
+        self._hypercorn.h2_max_header_list_size = MOST_HEAD_BYTES
         self._stalled_s = config.stalled_client_s
         self._tls = listening(config.tls_cert, config.tls_key, http2=config.http2)
         self._context = WorkerContext(None)
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Accept from now on."""
-        loop = asyncio.get_running_loop()
+        self._house = house = House(self._app, self._hypercorn, self._hand_over)
         for sock in self._sockets:
-            self._servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls))
+            acceptor = Acceptor(sock, lambda: PlainConnection(house), self._tls)
+            acceptor.start()
+            self._acceptors.append(acceptor)
+        while self._clients:
+            await self._adopt(self._clients.pop())
 
-    def _protocol(self) -> ClientProtocol:
+    async def _adopt(self, client: socket.socket) -> None:
+        if self._tls:  # it was never encrypted: this server would not understand it
+            client.close()
+            return
+        with contextlib.suppress(OSError):  # it left meanwhile
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: PlainConnection(self._house), client)
+
+    def renew_certificate(self, cert: str | None, key: str | None) -> None:
+        """Show the certificate in these files to connections from now on. Raises OSError: the old one goes on."""
+        if cert and key and self._tls:
+            renew(self._tls["ssl"], cert, key)
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Hypercorn's layers take a connection, and what it has sent that nobody has read."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
         protocol = ClientProtocol(reader, lambda r, w: self._accepted(r, w, protocol), loop=loop)
-        return protocol
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if data:
+            protocol.data_received(data)
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, protocol: ClientProtocol) -> None:
         loop = asyncio.get_running_loop()
@@ -99,20 +136,29 @@ class Server:
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def close_listeners(self) -> None:
-        """Accept no more; idle connections are closed, requests in flight go on."""
-        for server in self._servers:
-            server.close()
+    async def close_listeners(self, keeper: Keeper | None = None) -> None:
+        """Accept no more; idle connections are closed, requests in flight go on.
+
+        With a ``keeper`` connections are given to it rather than closed, where that can be (plain.py). Whoever else has
+        the listening sockets open keeps what waits in them.
+        """
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._house.drain(keeper)
         await self._context.terminated.set()
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until every connection is closed, at most ``timeout_s``; True if all are."""
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=timeout_s)
-        return not self._connections
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._house.empty()
+                if self._connections:
+                    await asyncio.wait(self._connections)
+        return not self._connections and not self._house.connections
 
     async def abort(self) -> None:
         """Cut what is left."""
+        await self._house.abort()
         connections = list(self._connections)
         for task in connections:
             task.cancel()

@@ -1,4 +1,7 @@
-"""The server over real sockets, in this process: framing, back-pressure, leaving, draining, bad requests."""
+"""The server over real sockets, in this process: framing, back-pressure, leaving, bad requests; on both of its ways.
+
+``GET`` is answered by the plain way, ``HANDED_OVER`` asks the same and is left to hypercorn and h11.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,18 @@ from streamrouter.relay.sink import EXTENSION, SendSink, Sink
 from tests.ledger.books import until
 from tests.support.serving import GET, HEADERS, Application, Play, Told, serving
 
+HANDED_OVER = GET.replace(b"Host: a", b"Host: a ")
+both_ways = pytest.mark.parametrize("get", [GET, HANDED_OVER], ids=["plain", "handed over"])
 
+
+@both_ways
 @settings(deadline=None, max_examples=60)
 @given(
     pieces=st.lists(st.binary(max_size=40) | st.binary(min_size=1, max_size=3).map(lambda b: b * 3000), max_size=8),
     last=st.binary(max_size=40),
     pauses=st.booleans(),
 )
-def test_h11_reads_the_chunks_that_were_written(pieces: list[bytes], last: bytes, pauses: bool) -> None:
+def test_h11_reads_the_chunks_that_were_written(get: bytes, pieces: list[bytes], last: bytes, pauses: bool) -> None:
     async def play(sink: Sink) -> None:
         sink.start(200, HEADERS)
         for piece in pieces:
@@ -35,7 +42,7 @@ def test_h11_reads_the_chunks_that_were_written(pieces: list[bytes], last: bytes
 
     async def exchange() -> None:
         async with serving(Application(play)) as running:
-            client = await running.connect(GET + GET)
+            client = await running.connect(get + get)
             for _ in range(2):
                 head, chunks = await client.answer()
                 assert head.status_code == 200
@@ -45,7 +52,8 @@ def test_h11_reads_the_chunks_that_were_written(pieces: list[bytes], last: bytes
     uvloop.run(exchange())
 
 
-async def test_the_head_waits_for_the_first_chunk_and_each_write_is_one_chunk() -> None:
+@both_ways
+async def test_the_head_waits_for_the_first_chunk_and_each_write_is_one_chunk(get: bytes) -> None:
     go = asyncio.Event()
 
     async def play(sink: Sink) -> None:
@@ -56,7 +64,7 @@ async def test_the_head_waits_for_the_first_chunk_and_each_write_is_one_chunk() 
         sink.end(b"bc")
 
     async with serving(Application(play)) as running:
-        client = await running.connect(GET)
+        client = await running.connect(get)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await client.reader.read(1)
@@ -68,12 +76,13 @@ async def test_the_head_waits_for_the_first_chunk_and_each_write_is_one_chunk() 
         assert b"server" not in head.lower()
 
 
-async def test_a_hundred_requests_on_one_connection() -> None:
+@both_ways
+async def test_a_hundred_requests_on_one_connection(get: bytes) -> None:
     app = Application()
     async with serving(app) as running:
         client = await running.connect()
         for number in range(50):
-            client.send(GET)
+            client.send(get)
             assert b"".join((await client.answer())[1]) == b"hello world"
             body = b"%d" % number
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
@@ -82,10 +91,11 @@ async def test_a_hundred_requests_on_one_connection() -> None:
     assert not any(isinstance(sink, SendSink) for sink in app.sinks)
 
 
-async def test_pipelined_requests_are_answered_one_after_the_other() -> None:
+@both_ways
+async def test_pipelined_requests_are_answered_one_after_the_other(get: bytes) -> None:
     app = Application()
     async with serving(app) as running:
-        client = await running.connect(GET + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi" + GET)
+        client = await running.connect(get + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi" + get)
         bodies = [b"".join((await client.answer())[1]) for _ in range(3)]
     assert bodies == [b"hello world", b"hi", b"hello world"]
 
@@ -114,9 +124,10 @@ async def test_where_a_body_is_not_chunked_no_sink_is_offered(request_bytes: byt
     assert EXTENSION not in app.scopes[0]["extensions"]
 
 
+@both_ways
 @pytest.mark.parametrize("reset", [True, False])
 @pytest.mark.parametrize("started", [True, False])
-async def test_a_client_that_leaves_is_told_at_once(reset: bool, started: bool) -> None:
+async def test_a_client_that_leaves_is_told_at_once(get: bytes, reset: bool, started: bool) -> None:
     gone = asyncio.Event()
 
     async def play(sink: Sink) -> None:
@@ -129,7 +140,7 @@ async def test_a_client_that_leaves_is_told_at_once(reset: bool, started: bool) 
 
     app = Application(play)
     async with serving(app) as running:
-        client = await running.connect(GET)
+        client = await running.connect(get)
         await until(lambda: app.sinks)
         if started:
             await client.reader.readuntil(b"a\r\n")
@@ -142,7 +153,8 @@ async def test_a_client_that_leaves_is_told_at_once(reset: bool, started: bool) 
         assert await running.server.drained(5)
 
 
-async def test_a_client_that_left_before_anybody_listened_is_told_then() -> None:
+@both_ways
+async def test_a_client_that_left_before_anybody_listened_is_told_then(get: bytes) -> None:
     go = asyncio.Event()
     told = Told()
 
@@ -153,7 +165,7 @@ async def test_a_client_that_left_before_anybody_listened_is_told_then() -> None
 
     app = Application(play)
     async with serving(app) as running:
-        client = await running.connect(GET)
+        client = await running.connect(get)
         await until(lambda: app.sinks)
         client.writer.close()
         await until(lambda: "gone" in app.told.calls)
@@ -161,7 +173,8 @@ async def test_a_client_that_left_before_anybody_listened_is_told_then() -> None
         await until(lambda: "gone" in told.calls)
 
 
-async def test_a_client_that_does_not_read_is_told_and_when_it_reads_again() -> None:
+@both_ways
+async def test_a_client_that_does_not_read_is_told_and_when_it_reads_again(get: bytes) -> None:
     done = asyncio.Event()
     written = 0
 
@@ -177,9 +190,11 @@ async def test_a_client_that_does_not_read_is_told_and_when_it_reads_again() -> 
 
     app = Application(play)
     async with serving(app) as running:
-        client = await running.connect(GET)
+        client = await running.connect(get)
+        client.stop_reading()
         await until(lambda: app.told.calls)
         assert app.told.calls == ["blocked"]
+        client.read_again()
         reading = asyncio.create_task(client.answer())
         await until(lambda: len(app.told.calls) > 1)
         assert app.told.calls[:2] == ["blocked", "writable"]
@@ -187,7 +202,8 @@ async def test_a_client_that_does_not_read_is_told_and_when_it_reads_again() -> 
         assert sum(map(len, (await reading)[1])) == written
 
 
-async def test_a_stream_begins_blocked_while_the_one_before_it_is_not_taken() -> None:
+@both_ways
+async def test_a_stream_begins_blocked_while_the_one_before_it_is_not_taken(get: bytes) -> None:
     """Else a client that pipelines and does not read could make us hold stream after stream."""
     go = asyncio.Event()
 
@@ -202,10 +218,10 @@ async def test_a_stream_begins_blocked_while_the_one_before_it_is_not_taken() ->
 
     app = Application(play)
     async with serving(app) as running:
-        client = await running.connect(GET)
+        client = await running.connect(get)
         await until(lambda: "blocked" in app.told.calls)
         app.play, app.told = second, Told()
-        client.send(GET)
+        client.send(get)
         await go.wait()
         assert "blocked" in app.told.calls
         await client.answer()
@@ -223,10 +239,11 @@ async def fails_between(sink: Sink) -> None:
     raise ZeroDivisionError
 
 
+@both_ways
 @pytest.mark.parametrize("play", [fails_after, fails_between])
-async def test_a_stream_without_its_end_is_cut_and_does_not_look_whole(play: Play) -> None:
+async def test_a_stream_without_its_end_is_cut_and_does_not_look_whole(get: bytes, play: Play) -> None:
     async with serving(Application(play)) as running:
-        client = await running.connect(GET)
+        client = await running.connect(get)
         with pytest.raises(h11.RemoteProtocolError):
             await client.answer()
 
@@ -277,17 +294,18 @@ async def test_http2_without_asking_is_not_spoken() -> None:
     assert all(scope["method"] == "PRI" for scope in app.scopes)
 
 
-@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHo", GET])
+@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\nHo", GET, HANDED_OVER])
 async def test_an_idle_connection_is_closed(data: bytes) -> None:
     async with serving(Application(), idle_timeout_s=0.1) as running:
         answer = await (await running.connect(data)).rest()
-    assert answer.endswith(b"0\r\n\r\n") == (data == GET)
+    assert answer.endswith(b"0\r\n\r\n") == (data in (GET, HANDED_OVER))
 
 
-async def test_the_scope_tells_who_asks_and_holds_no_state_of_others() -> None:
+@both_ways
+async def test_the_scope_tells_who_asks_and_holds_no_state_of_others(get: bytes) -> None:
     app = Application()
     async with serving(app) as running:
-        client = await running.connect(GET)
+        client = await running.connect(get)
         await client.answer()
         own = client.writer.get_extra_info("sockname")
     scope = app.scopes[0]

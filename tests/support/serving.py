@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import h11
 from starlette.types import Receive, Scope, Send
@@ -104,6 +105,13 @@ class Client:
                     assert head is not None
                     return head, chunks
 
+    def stop_reading(self) -> None:
+        """Leave what comes in the socket."""
+        cast(asyncio.Transport, self.writer.transport).pause_reading()
+
+    def read_again(self) -> None:
+        cast(asyncio.Transport, self.writer.transport).resume_reading()
+
     async def rest(self) -> bytes:
         """All until the server closes."""
         async with asyncio.timeout(5):
@@ -126,10 +134,12 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(app: Application, *, idle_timeout_s: float = 75, **more: Any) -> AsyncIterator[Running]:
-    """``more``: of the server's configuration."""
+async def serving(
+    app: Application, *, idle_timeout_s: float = 75, clients: list[socket.socket] | None = None, **more: Any
+) -> AsyncIterator[Running]:
+    """``more``: of the server's configuration. ``clients``: connections that another server was given."""
     sockets = listen("127.0.0.1", 0, 30)
-    server = Server(app, ServerConfig(idle_timeout_s=idle_timeout_s, **more), sockets)
+    server = Server(app, ServerConfig(idle_timeout_s=idle_timeout_s, **more), sockets, clients)
     await server.start()
     running = Running(server, sockets[0].getsockname()[1])
     try:
