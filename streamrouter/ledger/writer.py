@@ -1,8 +1,9 @@
 """The writer: one task that commits what waits, in the order it came (docs/ledger.md "The writer").
 
-Natural group commit: a batch is whatever arrived during the previous commit; no timer delays a reserve. While the file
-cannot be written, what is already true (settlements, leases) stays queued and is tried again, and everything else is
-refused at once. An I/O error or a damaged file stops the process: nothing is ever served unmetered.
+Natural group commit: a batch is whatever arrived during the previous commit, and what the loop has at hand already; no
+timer delays a reserve. While the file cannot be written, what is already true (settlements, leases) stays queued and is
+tried again, and everything else is refused at once. An I/O error or a damaged file stops the process: nothing is ever
+served unmetered.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from streamrouter.ledger.sqlite import Verdict, verdict
 BATCH = 256  # operations a commit: at 128 in flight the cost per request no longer falls
 LAZY_S = 0.020  # how long a settlement waits for a reserve to ride with
 RETRY_S = 0.25
+GATHER_TURNS = 4  # of the loop: from a socket that is ready to its operation here it takes three
+GATHER_S = 0.001  # but no longer, where the turns of the loop are long
 _FULL = "the disk of the ledger is full"
 log = logging.getLogger("streamrouter.ledger")
 
@@ -103,6 +106,7 @@ class Writer:
     async def _run(self) -> None:
         while self._queue or not self._closing:
             await self._until_due()
+            await self._gather()
             batch = self._take()
             if batch or self.trouble is not None:  # an empty batch finds out whether the file can be written again
                 await self._write(batch)
@@ -115,6 +119,17 @@ class Writer:
         else:  # a full disk on which settlements land: they go as always, and now and then the ballast is tried again
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._go.wait(), RETRY_S)
+
+    async def _gather(self) -> None:
+        """Let what the sockets have brought already come along: one commit for it instead of two or three.
+
+        No timer: an idle loop goes through its turns in microseconds.
+        """
+        until = self._loop.time() + GATHER_S
+        for _ in range(GATHER_TURNS):
+            await asyncio.sleep(0)
+            if self._loop.time() >= until:
+                break
 
     def _take(self) -> list[Operation]:
         self._stop_timer()

@@ -3,7 +3,7 @@
 It counts every event as it passes, says when the lease must grow, when an upstream that ignores its limit is cut, and,
 whatever ended the request, what is charged: ``ending()`` is docs/ledger.md's "what is charged" as code. No I/O here.
 
-Counts per event only feed leases: summed over small deltas they exceed the count of the whole text. Before a cut, and
+Counts on the way only feed leases: summed over small pieces they exceed the count of the whole text. Before a cut, and
 for every charge from a local count, each choice's whole text is counted again.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from msgspec import Raw
 
 from streamrouter.policy.endings import Ending, Source, released
+from streamrouter.policy.tokens import utf8_length
 from streamrouter.wire.chunk import Chunk, texts
 from streamrouter.wire.usage import MOST_TOKENS, Usage, read_usage
 
@@ -36,11 +37,15 @@ class Meter:
         self.slack = 0 if exact else max(64, r_output // 4)
         self.sent = False  # the upstream may have worked on the request: it is not released
         self.charge_ambiguous = True  # the upstream's config may waive an input that nobody can vouch for
-        self.counted = 0  # output tokens read; an upper bound until recounted
+        self._counted = 0
+        self._uncounted: list[str] = []  # pieces of one text, read and not counted yet
+        self._uncounted_of: tuple[int, str] = (0, "")
+        self._uncounted_bytes = 0
         self.events = 0
         self.reason = ""
         self.whole_output = False
         self.upstream = ""
+        self.attempts: list[tuple[str, str]] = []  # upstreams that were tried, each with its outcome
         self.usage_seen = False
         self._usage: Usage | None = None
         self._suspect = False
@@ -53,22 +58,68 @@ class Meter:
 
     def add(self, chunk: Chunk) -> None:
         """Count one event that was read from the upstream (delivered or not)."""
-        self.events += 1
-        before = self.counted
+        said = False
         for choice in chunk.choices or ():
             for channel, text in texts(choice.delta):
-                self.counted += self._count(text) or 1
-                pieces = self._texts.get((choice.index, channel))
-                if pieces is None:
-                    self._texts[choice.index, channel] = [text]
-                else:
-                    pieces.append(text)
+                self._note(choice.index, channel, text)
+                said = True
             if choice.finish_reason is not None:
                 self.finish_reasons[choice.index] = choice.finish_reason
+        self.events += 1
         if self.usage_seen:
             covered = self._fresh and chunk.has_usage  # by the usage that this very event carries
-            self._overtaken = self._overtaken or (self.counted > before and not covered)
+            self._overtaken = self._overtaken or (said and not covered)
             self._fresh = False
+
+    def add_plain(self, index: int, channel: str, text: str, events: int) -> None:
+        """Count ``events`` that hold a piece of one text each, together ``text``, and nothing else."""
+        self.events += events
+        if text:
+            self._note(index, channel, text)
+        if self.usage_seen:
+            self._overtaken = self._overtaken or bool(text)
+            self._fresh = False
+
+    def _note(self, index: int, channel: str, text: str) -> None:
+        of = (index, channel)
+        pieces = self._texts.get(of)
+        if pieces is None:
+            self._texts[of] = [text]
+        else:
+            pieces.append(text)
+        if of != self._uncounted_of:
+            self._count_up()
+            self._uncounted_of = of
+        self._uncounted.append(text)
+        self._uncounted_bytes += utf8_length(text)
+
+    def _count_up(self) -> None:
+        if self._uncounted:
+            self._counted += self._count("".join(self._uncounted)) or 1
+            self._uncounted.clear()
+            self._uncounted_bytes = 0
+
+    @property
+    def counted(self) -> int:
+        """Output tokens read; an upper bound until recounted.
+
+        Text is counted when it matters, not when it comes: a tokenizer makes no more tokens of it than it has bytes, so
+        far from a limit its length is enough. Several events are counted as the one text that they are.
+        """
+        self._count_up()
+        return self._counted
+
+    def _at_most(self, tokens: int) -> bool:
+        """What was read is at most so many tokens."""
+        return self._counted + self._uncounted_bytes <= tokens or self.counted <= tokens
+
+    def has_room(self, text: str) -> bool:
+        """``text`` could be delivered under the durable lease, and within the limit."""
+        most, size = self.r_output + self.slack, utf8_length(text)
+        room = self.lease if self.lease < most else most
+        if self._counted + self._uncounted_bytes + size <= room or self.counted + size <= room:
+            return True
+        return self._counted + (self._count(text) or 1) <= room
 
     def add_text(self, index: int, channel: str, text: str) -> None:
         """Count text of a whole (non-streamed) answer."""
@@ -100,7 +151,9 @@ class Meter:
             if len(pieces) > 1:
                 pieces[:] = ["".join(pieces)]
             total += self._count(pieces[0])
-        self.counted = total
+        self._uncounted.clear()
+        self._uncounted_bytes = 0
+        self._counted = total
         return total
 
     # -- decisions ----------------------------------------------------------------------------------------------
@@ -112,20 +165,21 @@ class Meter:
 
     def over_limit(self) -> bool:
         """What was read passes the reservation and its slack: the upstream ignores its limit (F14)."""
-        return self.counted > self.r_output + self.slack and self.recount() > self.r_output + self.slack
+        most = self.r_output + self.slack
+        return not self._at_most(most) and self.recount() > most
 
     def covered(self) -> bool:
         """What was read may be delivered under the durable lease."""
-        if self.counted <= self.lease:
+        if self._at_most(self.lease):
             return True
         if self.lease >= self.r_output:  # the lease cannot grow: only the true count matters now
             most = self.lease + self.slack
-            return self.counted <= most or self.recount() <= most
+            return self._at_most(most) or self.recount() <= most
         return False
 
     def wanted_lease(self, block: int) -> int:
         """The lease to ask for; 0 when more than half a block is left, or all is leased (docs/ledger.md)."""
-        if self.lease >= self.r_output or self.counted + block // 2 < self.lease:
+        if self.lease >= self.r_output or self._at_most(self.lease - block // 2 - 1):
             return 0
         return min(self.r_output, self.lease + max(block, self.counted - self.lease))
 
@@ -145,11 +199,18 @@ class Meter:
         suspect = self._suspect or self.whole_output or told is not None
         return Usage(self.local_input, self.recount()), "suspect" if suspect else "local"
 
-    def ending(self, *, ttft_ms: int | None = None, duration_ms: int = 0) -> Ending:
+    def ending(
+        self,
+        *,
+        ttft_ms: int | None = None,
+        duration_ms: int = 0,
+        answer_ms: int | None = None,
+        gap_p99_ms: int | None = None,
+    ) -> Ending:
         """The one value that a settlement takes, whichever exception or cancellation ended the request."""
         reason = self.reason or "cancelled"
         if not self.sent:
-            return released(reason, upstream=self.upstream, duration_ms=duration_ms)
+            return released(reason, upstream=self.upstream, duration_ms=duration_ms, attempts=self.attempts)
         usage, source = self._charge(reason)
         return Ending(
             reason=reason,
@@ -164,6 +225,9 @@ class Meter:
             ttft_ms=ttft_ms,
             duration_ms=duration_ms,
             events=self.events,
+            answer_ms=answer_ms,
+            gap_p99_ms=gap_p99_ms,
+            attempts=self.attempts,
         )
 
     def _charge(self, reason: str) -> tuple[Usage, Source]:

@@ -129,7 +129,7 @@ def count_text(encoding: Encoder, text: str) -> int:
     if len(text) <= PIECE_CHARS:
         return _count_piece(encoding, text)
     total = sum(_count_piece(encoding, piece) + HARD_CUT_TOKENS * hard for piece, hard in pieces(text))
-    return min(total, _utf8_length(text))
+    return min(total, utf8_length(text))
 
 
 def pieces(text: str) -> Iterator[tuple[str, bool]]:
@@ -195,7 +195,7 @@ class _Tally:
 
     def add_text(self, text: str) -> None:
         self.text += count_text(self.encoding, text)
-        self.text_bytes += _utf8_length(text)
+        self.text_bytes += utf8_length(text)
 
     def add_json(self, raw: Raw) -> None:
         """The JSON text itself."""
@@ -259,7 +259,7 @@ class _Tally:
     def add_file(self, raw: Raw) -> None:
         file = self._decoded(_file, raw)
         if file is not None:
-            self.overhead += -(-_utf8_length(file.file_data) // FILE_BYTES_PER_TOKEN)
+            self.overhead += -(-utf8_length(file.file_data) // FILE_BYTES_PER_TOKEN)
             self.overhead += REFERENCE_TOKENS if file.file_id else 0
             self.add_text(file.filename or "")
 
@@ -332,8 +332,9 @@ def _count_piece(encoding: Encoder, piece: str) -> int:
     except BaseException as error:  # what pyo3 makes of a Rust panic is no Exception, and cannot be imported
         if type(error).__name__ != "PanicException":
             raise
-        return _utf8_length(piece)
+        return utf8_length(piece)
 
 
-def _utf8_length(text: str) -> int:
+def utf8_length(text: str) -> int:
+    """Bytes of a text in UTF-8: no byte-level tokenizer makes more tokens of it."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from starlette.types import Receive, Scope, Send
 
 EXTENSION = "streamrouter.sink"
+BODY = "streamrouter.body"  # a call: the whole body where it is here already, else None
 Headers = list[tuple[bytes, bytes]]
 _HIGH_WATER = 64 * 1024
 

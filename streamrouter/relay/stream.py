@@ -18,14 +18,16 @@ from streamrouter.relay.closing import closing
 from streamrouter.relay.deadlines import overdue
 from streamrouter.relay.downstream import Downstream
 from streamrouter.relay.draining import Drain
+from streamrouter.relay.incoming import Incoming
 from streamrouter.relay.port import Port
+from streamrouter.relay.runs import Runs
 from streamrouter.relay.sink import Sink
 from streamrouter.relay.unstreamed import incomplete, unstreamed
 from streamrouter.upstream.exchange import Exchange
 from streamrouter.upstream.verdicts import error_event, unusable
 from streamrouter.wire.chunk import BadChunk, Chunk, decode_chunk
 from streamrouter.wire.splice import Splicer
-from streamrouter.wire.sse import EventTooLarge, Splitter
+from streamrouter.wire.sse import EventTooLarge
 
 DONE = b"[DONE]"
 LINGER_S = 1.0  # how long a finished upstream may take to close its body, so that its connection can be used again
@@ -40,15 +42,15 @@ class Relay:
         self._meter = meter
         self._splicer = splicer
         self._include_usage = include_usage
-        self._splitter = Splitter()
+        self.incoming = Incoming()
+        self.feed = self.incoming.feed  # called for every piece of a body
+        self._runs = Runs(meter, splicer, port)
         self._config = UpstreamConfig()
         self._client = Downstream(port.start, lambda: splicer.own(_EMPTY_DELTA), port.keepalive_s, port.commit_status_s)
         self._exchange: Exchange | None = None
-        self._fed: list[bytes] = []
         self._out: list[bytes] = []
         self._held: bytes | None = None  # the framed event that waits for its lease
         self._unread: deque[bytes] = deque()  # payloads behind it
-        self._asked = 0  # the largest lease asked for ahead of time
         self._eof: tuple[Upstreamed | None] | None = None  # the upstream's end, behind those
         self._usage_event: bytes | None = None
         self._first: asyncio.Future[None] | None = None
@@ -57,7 +59,7 @@ class Relay:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.stopped: Refusal | None = None
         self._began = self._read_at = port.monotonic()
-        self._answered_at: float | None = None  # when the upstream's 200 came
+        self.answered_at: float | None = None  # when the upstream's 200 came
         self._finished_at: float | None = None  # when every choice had its finish_reason, then when all was over
         self.first_event_at: float | None = None
 
@@ -112,7 +114,7 @@ class Relay:
         self._config = config
         self._begin_anew(config)
         self._exchange = exchange
-        self._answered_at = self._read_at = self._port.monotonic()
+        self.answered_at = self._read_at = self._port.monotonic()
         self._first = asyncio.get_running_loop().create_future()
         try:
             payloads = await unstreamed(exchange, config.max_answer_bytes)
@@ -130,26 +132,20 @@ class Relay:
 
     def _begin_anew(self, config: UpstreamConfig) -> None:
         """Forget what a failed attempt has left."""
-        self._splitter = Splitter(config.max_event_bytes)
+        self.incoming.begin_anew(config.max_event_bytes)
         self._failed = False
         self._eof = self._usage_event = None
-        self._fed.clear()
         self._meter.forget_usage()
 
-    def feed(self, data: bytes) -> None:
-        self._fed.append(data)
-
     def flush(self) -> None:
-        fed = self._fed
-        if not fed:
+        if not self.incoming.waits():
             return
-        data = fed[0] if len(fed) == 1 else b"".join(fed)
-        fed.clear()
         if self.closed or self._failed:
+            self.incoming.drop()
             return
         self._read_at = self._port.monotonic()
         try:
-            payloads = self._splitter.feed(data)
+            payloads = self.incoming.read(self._read_at)
         except EventTooLarge:
             self._fault(unusable("an event of its stream is too large"))
             return
@@ -163,7 +159,7 @@ class Relay:
         self._eof = (fault,)
         if self.closed or self._failed:
             return
-        self._unread.extend(self._splitter.finish())
+        self._unread.extend(self.incoming.finish())
         if self._held is None:
             self._catch_up()
 
@@ -182,12 +178,17 @@ class Relay:
 
     def _take(self, payloads: list[bytes]) -> None:
         """Handle payloads in order, until one must wait for its lease or the stream is over; then write."""
-        for position, payload in enumerate(payloads):
-            self._event(payload)
+        at = 0
+        while at < len(payloads):
+            if many := self._runs.take(payloads, at, self._out):
+                at += many
+                continue
+            self._event(payloads[at])
+            at += 1
             if self.closed or self._failed:
                 return
             if self._held is not None:
-                self._unread.extend(payloads[position + 1 :])
+                self._unread.extend(payloads[at:])
                 break
         if self._out:
             self._client.write(b"".join(self._out), self._read_at)
@@ -225,10 +226,8 @@ class Relay:
         framed = self._splicer.event(payload, drop_usage=chunk.has_usage, null_error=len(chunk.error) > 0)
         if meter.covered():
             self._out.append(framed)
-            wanted = meter.wanted_lease(self._port.lease_block)
-            if wanted > self._asked:
-                self._asked = wanted
-                self._port.extend(wanted, False)
+            self._runs.learn(payload, chunk)
+            self._runs.lease_ahead()
         else:
             self._hold(framed)
 
@@ -261,10 +260,8 @@ class Relay:
     def _first_event(self) -> None:
         self.first_event_at = self._read_at
         self._client.commit(self._read_at)
-        if self._first is not None and not self._first.done():
-            self._first.set_result(None)
-
-    # -- how it ends ----------------------------------------------------------------------------------------------
+        if self._first is not None:
+            _wake(self._first)
 
     def _complete(self) -> None:
         if self.first_event_at is None:
@@ -310,8 +307,7 @@ class Relay:
         self._client.end(last)
         if self._meter.reason != "finished":
             self._drop()
-        if not self.done.done():
-            self.done.set_result(None)
+        _wake(self.done)
 
     def _drop(self) -> None:
         self._drain.end()
@@ -325,8 +321,7 @@ class Relay:
         self._finished_at = self._port.monotonic()
         if self._meter.reason != "finished":
             self._drop()
-        if not self.done.done():
-            self.done.set_result(None)
+        _wake(self.done)
 
     def tick(self, now: float) -> bool:
         """Look at the deadlines (``now``: monotonic seconds); False when there is nothing left to look at."""
@@ -334,7 +329,7 @@ class Relay:
             if self._finished_at is not None and now - self._finished_at >= LINGER_S:
                 self._drop()
             return self._exchange is not None or not self.done.done()
-        self._client.tick(now, self._began, self._answered_at)
+        self._client.tick(now, self._began, self.answered_at)
         if self.first_event_at is not None:  # before it, the attempt's own deadline holds
             self._deadlines(now, self._config)
         return True
@@ -348,3 +343,8 @@ class Relay:
             self._close()
         elif refusal := overdue(config, now - self._began, now - self._read_at, held=held, blocked=blocked):
             self.fail(refusal)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""The real upstream: an OpenAI-compatible endpoint behind aiohttp, with the session settings that faults taught us.
+"""The real upstream: an OpenAI-compatible endpoint behind aiohttp, with the settings that faults taught us.
 
 No environment proxies, no redirects, no cookies, no decompression (``Accept-Encoding: identity``), no limit on
 connections, no line iterator. Deadlines are the caller's (one scope from the request to the first event): aiohttp's
@@ -8,7 +8,6 @@ connections, no line iterator. Deadlines are the caller's (one scope from the re
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Mapping
 
@@ -17,23 +16,14 @@ import aiohttp
 from streamrouter.config.schema import UpstreamConfig
 from streamrouter.errors import Upstreamed
 from streamrouter.upstream.exchange import Target, reached
-from streamrouter.upstream.push import PushConnector, PushHandler, cut_short, reused, take_over
-
-RECEIVE_BYTES = 64 * 1024  # the kernel doubles it for its own needs
-_KEEPALIVE_S = 15.0  # shorter than the pools of common servers and balancers: fewer stale connections
-
-
-def small_socket(found: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, object]) -> socket.socket:
-    """A socket whose single read is bounded: what one brings is with us whole while a client does not take it."""
-    made = socket.socket(*found[:3])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-    return made
+from streamrouter.upstream.line import Answered, Line
+from streamrouter.upstream.push import PushHandler, cut_short, reused, take_over
 
 
 class HttpExchange:
     """One answered request (see ``exchange.Exchange``)."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: Answered) -> None:
         self._response = response
         self._handler: PushHandler | None = None
         self._target: Target | None = None
@@ -50,11 +40,12 @@ class HttpExchange:
             target.ended(None if self._response.content.exception() is None else cut_short())
 
     async def read(self, most: int) -> tuple[bytes, bool]:
+        content = self._response.content
         pieces: list[bytes] = []
         size = 0
         try:
             while size <= most:
-                piece = await self._response.content.readany()
+                piece = await content.readany()
                 if not piece:
                     return b"".join(pieces), True
                 pieces.append(piece)
@@ -96,42 +87,31 @@ class HttpTransport:
         if config.api_key:
             self._headers.setdefault("Authorization", f"Bearer {config.api_key}")
         self._connect_s = config.connect_s
-        self._session = self._make_session(keepalive=True)
-        self._fresh: aiohttp.ClientSession | None = None
+        self._line = self._made(keepalive=True)
+        self._fresh: Line | None = None
 
-    def _make_session(self, *, keepalive: bool) -> aiohttp.ClientSession:
-        options = {"keepalive_timeout": _KEEPALIVE_S} if keepalive else {"force_close": True}
-        return aiohttp.ClientSession(
-            connector=PushConnector(limit=0, ttl_dns_cache=30, socket_factory=small_socket, **options),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_s, connect=self._connect_s),
-            auto_decompress=False,
-            trust_env=False,
-            skip_auto_headers=("User-Agent",),
-            raise_for_status=False,
-        )
+    def _made(self, *, keepalive: bool) -> Line:
+        return Line(self._url, self._headers, self._connect_s, keepalive=keepalive)
 
     async def send(self, body: bytes, headers: Mapping[str, str], *, stream: bool) -> HttpExchange:
         try:
-            return await self._post(self._session, body, headers)
+            return await self._post(self._line, body, headers)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError) or not reused.get():
                 raise verdict(error) from error
         # F51: the pooled connection was stale. One retry, before any response byte, on a connection made for it.
         if self._fresh is None:
-            self._fresh = self._make_session(keepalive=False)
+            self._fresh = self._made(keepalive=False)
         try:
             return await self._post(self._fresh, body, headers)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise verdict(error) from error
 
-    async def _post(self, session: aiohttp.ClientSession, body: bytes, headers: Mapping[str, str]) -> HttpExchange:
+    async def _post(self, line: Line, body: bytes, headers: Mapping[str, str]) -> HttpExchange:
         reused.set(False)
         reached.set(False)
         try:
-            response = await session.post(
-                self._url, data=body, headers={**self._headers, **headers}, allow_redirects=False
-            )
+            response = await line.post(body, headers)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             raise
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
@@ -139,7 +119,7 @@ class HttpTransport:
         return HttpExchange(response)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._line.close()
         if self._fresh is not None:
             await self._fresh.close()
 

@@ -24,6 +24,7 @@ from streamrouter.upstream.verdicts import ERROR_BODY_BYTES, refused
 
 T = TypeVar("T")
 Attempted = Callable[[str, str], None]
+Faulted = Callable[[str, str, str], None]  # request id, upstream, code
 
 
 class Upstream:
@@ -35,6 +36,11 @@ class Upstream:
         self.transport = transport
         self.breaker = Breaker(config.cooldown_s)
         self.canceller = Canceller(config)
+
+    async def close(self) -> None:
+        """Let cancel calls that are under way finish, then close the transport's pool."""
+        await self.canceller.close()
+        await self.transport.close()
 
 
 class ClientGone(Exception):
@@ -72,12 +78,16 @@ class Patience:
 
 
 class Dispatch:
-    """Opens a model's upstream for one request at a time. ``attempted(upstream, outcome)`` feeds the metrics."""
+    """Opens a model's upstream for one request at a time. ``attempted(upstream, outcome)`` feeds the metrics,
+    ``faulted`` the trace of the request."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], clock: Clock, attempted: Attempted) -> None:
+    def __init__(
+        self, upstreams: Mapping[str, Upstream], clock: Clock, attempted: Attempted, faulted: Faulted | None = None
+    ) -> None:
         self.upstreams = upstreams
         self._clock = clock
         self._attempted = attempted
+        self._faulted = faulted
 
     async def open(
         self,
@@ -122,8 +132,12 @@ class Dispatch:
             else:
                 upstream.breaker.succeeded()
                 self._attempted(upstream.name, "ok")
+                meter.attempts.append((upstream.name, "ok"))
                 return answer
+            meter.attempts.append((upstream.name, fault.code))
             self._failed(upstream, fault)
+            if self._faulted is not None:
+                self._faulted(headers["x-request-id"], upstream.name, fault.code)
             if not fault.fault or meter.events:  # what was delivered cannot be taken back
                 raise fault
         assert fault is not None
@@ -176,9 +190,3 @@ class Dispatch:
         self._attempted(upstream.name, fault.code)
         if fault.fault:
             upstream.breaker.failed(self._clock.monotonic(), fault.retry_after_s)
-
-    async def close(self) -> None:
-        """Close every transport's pool."""
-        for upstream in self.upstreams.values():
-            await upstream.canceller.close()
-            await upstream.transport.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from streamrouter.wire.chunk import Delta
+from streamrouter.wire.halves import mask, unmask
 from streamrouter.wire.splice import members_of
 
 
@@ -42,9 +45,25 @@ def decode_answer(body: bytes) -> Answer:
         body.decode()
         answer = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadAnswer(str(error)) from error
+        halved = _halved(body)
+        if halved is None:
+            raise BadAnswer(str(error)) from error
+        answer = halved
     if not answer.choices and len(answer.error) <= 4:
         raise BadAnswer("no choices")
+    return answer
+
+
+def _halved(body: bytes) -> Answer | None:
+    """An answer that is one but for halves of surrogate pairs: a limit may cut an emoji in two (halves.py)."""
+    masked = mask(body)
+    if masked is None:
+        return None
+    try:
+        answer = _decoder.decode(masked)
+        answer.choices = msgspec.convert(json.loads(body).get("choices"), list[AnswerChoice] | None)
+    except (ValueError, RecursionError):  # msgspec's DecodeError is one
+        return None
     return answer
 
 
@@ -62,7 +81,14 @@ def with_our_names(
     ``request_id`` None: none is added. ``finish_reasons``: what the upstream's become (``*`` is any other, and none).
     ``missing``: members that the answer gets where it has none (or null). ``usage``: what stands for the upstream's.
     """
-    members = members_of(body)
+    try:
+        members = members_of(body)
+    except msgspec.DecodeError:
+        masked = mask(body)
+        if masked is None:
+            raise
+        names: Any = {"finish_reasons": finish_reasons, "missing": missing, "usage": usage}
+        return unmask(with_our_names(masked, model, request_id, **names))
     members["model"] = Raw(_encode(model))
     if request_id is not None:
         members["request_id"] = Raw(_encode(request_id))

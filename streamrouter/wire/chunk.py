@@ -7,11 +7,14 @@ chunk stays the bytes it came in.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+
+from streamrouter.wire.halves import mask
 
 _ABSENT = Raw(b"")
 
@@ -88,7 +91,23 @@ def decode_chunk(payload: bytes) -> Chunk:
             payload.decode()  # msgspec checks UTF-8 only in strings that it reads
         return _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadChunk(str(error)) from error
+        chunk = None if b"\\u" not in payload else _halved(payload)
+        if chunk is None:
+            raise BadChunk(str(error)) from error
+        return chunk
+
+
+def _halved(payload: bytes) -> Chunk | None:
+    """A chunk that is one but for halves of surrogate pairs (halves.py), which its texts have as they are."""
+    masked = mask(payload)
+    if masked is None:
+        return None
+    try:
+        chunk = _decoder.decode(masked)
+        chunk.choices = msgspec.convert(json.loads(payload).get("choices"), list[Choice] | None)
+    except (ValueError, RecursionError):  # msgspec's DecodeError is one
+        return None
+    return chunk
 
 
 def texts(delta: Delta | None) -> Iterator[tuple[str, str]]:

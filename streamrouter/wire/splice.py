@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
+from streamrouter.wire.halves import mask, unmask
+
 _members = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 _CHOICES = b'"choices":'
@@ -23,6 +25,10 @@ _NULL_USAGE = b',"usage":null}'
 def members_of(payload: bytes) -> dict[str, Raw]:
     """The top-level members of a JSON object, each value as its bytes."""
     return _members.decode(payload)
+
+
+def _without_usage(payload: bytes) -> bytes:
+    return payload[: -len(_NULL_USAGE)] + b"}" if payload.endswith(_NULL_USAGE) else payload
 
 
 class Splicer:
@@ -46,12 +52,22 @@ class Splicer:
 
         ``null_error``: it holds an ``"error": null``, which may stand where no event before had one.
         """
-        if payload.endswith(_NULL_USAGE):
-            payload = payload[: -len(_NULL_USAGE)] + b"}"
+        if not (drop_usage or null_error) and (framed := self.known(payload)) is not None:
+            return framed
+        try:
+            return self._rebuild(_without_usage(payload), drop_usage)
+        except msgspec.DecodeError:
+            masked = mask(payload)
+            if masked is None:
+                raise
+            return unmask(self._rebuild(_without_usage(masked), drop_usage))
+
+    def known(self, payload: bytes) -> bytes | None:
+        """The framed event for a payload that begins with the known head, None for another."""
         seen = self._seen
-        if seen and not (drop_usage or null_error) and payload.startswith(seen):
-            return b"%b%b\n\n" % (self._head, payload[len(seen) :])
-        return self._rebuild(payload, drop_usage)
+        if seen and payload.startswith(seen):
+            return b"%b%b\n\n" % (self._head, _without_usage(payload)[len(seen) :])
+        return None
 
     def _rebuild(self, payload: bytes, drop_usage: bool) -> bytes:
         members = self._ours(members_of(payload))

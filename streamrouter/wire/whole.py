@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from streamrouter.wire.halves import mask, unmask
+
 _IDENTITY: Final = ("id", "created", "model", "service_tier", "system_fingerprint")
 _NULL: Final = Raw(b"null")
 _ZERO: Final = Raw(b"0")
@@ -43,7 +45,11 @@ def chunks_of(answer: bytes) -> list[bytes] | None:
     A choice without a finish_reason gets ``stop``: the answer is one complete JSON text, so nothing is missing.
     """
     try:
-        return _chunks(answer)
+        masked = mask(answer)
+        if masked is None:
+            return _chunks(answer)
+        payloads = _chunks(masked)  # of text whose emoji a limit has cut in two
+        return None if payloads is None else [unmask(payload) for payload in payloads]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -31,7 +31,7 @@ def test_closed_cooling_trial_closed() -> None:
         breaker.failed(0.0)
     assert (breaker.state(0.0), breaker.state(9.9), breaker.state(10.0)) == ("cooling", "cooling", "trial")
     breaker.failed(10.0)
-    assert (breaker.state(29.9), breaker.state(30.0)) == ("cooling", "trial")
+    assert (breaker.state(29.9), breaker.state(30.0), breaker.until) == ("cooling", "trial", 30.0)
     breaker.succeeded()
     assert breaker.state(30.0) == "closed"
 

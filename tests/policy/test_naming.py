@@ -22,7 +22,7 @@ MODELS: dict[str, Any] = {"fitness": {"upstream_model": "flywheel-fitness"}, "a/
 
 def naming(upstreams: dict[str, Any] = UPSTREAMS, **surface: Any) -> Catalog:
     config = msgspec.convert({"upstreams": upstreams, "models": MODELS, "surface": [surface]}, Config)
-    return Naming(config, config.surface[0])
+    return Naming(config, config.surface[0], Catalog(config).models)
 
 
 def code(catalog: Catalog, name: str, *allowed: list[str] | None) -> str:

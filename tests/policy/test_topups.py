@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamrouter.config.schema import SurfaceConfig
 from streamrouter.policy.money import usd_to_nano
-from streamrouter.policy.topups import Terms, terms_of
+from streamrouter.policy.topups import Terms, suggested, terms_of
 
 FIVE_PERCENT = 50_000
 
@@ -87,3 +87,8 @@ def test_of_several_prepaid_surfaces_the_strictest_terms_apply() -> None:
 def test_an_account_without_a_key_pays_by_the_prepaid_surfaces() -> None:
     assert terms_of([TOKENS, WL], set()) == Terms(usd_to_nano("10"), 50_000, taken_out=False)
     assert terms_of([TOKENS], set()) == Terms()
+
+
+def test_what_is_suggested_is_taken() -> None:
+    assert (suggested(TOKENS), suggested(WL)) == ("5", "10")
+    assert terms_of([OUT], set()).bill(usd_to_nano(suggested(OUT))).credit >= usd_to_nano("2")

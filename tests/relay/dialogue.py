@@ -274,6 +274,8 @@ def arriving(word: str) -> bytes:
         "bad": b"data: {nope\n\n",
         "bad-utf8": b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n',
         "half": b'data: {"choices":[{"delta"',
+        "high": b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n',  # half an emoji
+        "low": b'data: {"choices":[{"index":0,"delta":{"content":"\\ude00"}}]}\n\n',
         "huge": b"data: " + b"x" * 5000,
         "error": b'data: {"error":{"message":"internal, see http://10.0.0.1"}}\n\n',
         "error-429": b'data: {"error":{"message":"slow down","code":"rate_limit_exceeded"}}\n\n',

@@ -55,6 +55,13 @@ async def test_the_headers_of_a_stream() -> None:
     assert (body["body"], body["more_body"]) == (b"data: [DONE]\n\n", False)
 
 
+async def test_the_headers_are_the_base_classs_own_and_each_responses_own() -> None:
+    first, second = RelayResponse(nothing), RelayResponse(nothing)
+    first.raw_headers.append((b"a", b"b"))
+    assert second.raw_headers == EventSourceResponse(second.body_iterator, ping=0).raw_headers
+    assert second.headers["content-type"].startswith("text/event-stream")
+
+
 async def test_a_run_that_writes_nothing_sends_nothing() -> None:
     sent = Sent()
     await RelayResponse(nothing)(SCOPE, sent.receive, sent.send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -258,6 +259,15 @@ async def test_a_dialogue(options: dict[str, Any], script: str) -> None:
     dialogue = Dialogue(**options)
     await dialogue.play(script)
     assert dialogue.settles == int(dialogue.relay.closed)
+
+
+async def test_an_emoji_in_two_events_is_relayed_as_it_came_and_counted_as_one() -> None:
+    dialogue = Dialogue(count=lambda text: len(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")))
+    await dialogue.play("-- answered\n>> high\n>> low")
+    dialogue.feed(b"".join(map(arriving, ('"a"', "high", "low", '"b"', "stop", "done"))))
+    halves = re.findall(rb"\\u\w{4}", dialogue.sink.all)
+    assert halves == [rb"\ud83d", rb"\ude00"] * 2
+    await dialogue.play("$$ finished local 7/4")
 
 
 SPELLINGS = ("role", '"héllo"', '"😀"', "comment", "no-choices", "usage 7/5", '"x" usage 7/9', "null-error")

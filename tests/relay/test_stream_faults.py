@@ -45,8 +45,9 @@ async def test_a_body_that_ends_before_the_first_event_fails_the_attempt(ends: s
 @pytest.mark.parametrize("arrives", [each for each in ATTEMPTS if each != "huge"])
 async def test_what_follows_a_fault_in_the_same_read_is_not_delivered(arrives: str) -> None:
     """Else the next attempt's events would follow those of this one."""
-    await Dialogue().play(
-        f'-- answered\n>> {arrives} | "a" | stop\n>> "b"\n-- wait 0\n== close\n<<\n$$ cancelled ambiguous 10/0'
+    fault = ATTEMPTS[arrives]
+    await Dialogue(max_event_bytes=4000).play(
+        f'-- answered\n>> {arrives} | "a" | stop\n>> "b"\n-- wait 0\n{fault}\n== close\n<<\n$$ cancelled ambiguous 10/0'
     )
 
 

@@ -248,5 +248,6 @@ async def test_who_waives_an_ambiguous_input(waives: str, steps: list[Step], cha
 
 async def test_close_closes_every_transport() -> None:
     desk = Desk([], [])
-    await desk.dispatch.close()
+    for upstream in desk.upstreams.values():
+        await upstream.close()
     assert [t.closed for t in desk.transports.values()] == [True, True]
