@@ -85,7 +85,7 @@ async def _adjust(desk: Desk, args: Amount) -> dict[str, Any]:
 async def _book(desk: Desk, args: Amount, kind: EntryKind, amount: int) -> dict[str, Any]:
     check_ref(args.ref)
     account = await find(desk.ledger, args.user)
-    done: Credit = await desk.ledger.credit(account.name, [(kind, amount)], args.ref)
+    done: Credit = await desk.ledger.credit(account.name, [(kind, amount)], args.ref, actor=desk.actor)
     return {
         "user": account.name,
         "kind": kind,
@@ -220,7 +220,7 @@ def _verified(path: str) -> dict[str, Any]:
 
 async def _day(desk: Desk, args: Day) -> dict[str, Any]:
     if args.accept:
-        await desk.ledger.accept_day()
+        await desk.ledger.accept_day(desk.actor)
     return {"day": iso(desk.ledger.day), "alarm": desk.ledger.clock_alarm, "accepted": args.accept}
 
 

@@ -5,17 +5,20 @@ The verbs are in verbs.py (accounts, keys, money) and bookkeeping.py (the ledger
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from msgspec import Meta, Struct
 
 from streamrouter.config.schema import Config
 from streamrouter.errors import StreamrouterError
+from streamrouter.ledger import reads
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Account
 
+COMMAND_LINE = "command line"
+Pending = Callable[[], Awaitable[dict[str, Any]]]  # what a reload would change (process/reload.py)
 StopStreams = Callable[[str], int]  # stops the streams of a key (by its id) and says how many
 _EXACT_IN_A_DOUBLE = 2**53
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -31,12 +34,39 @@ class AdminError(StreamrouterError):
         self.message = message
 
 
+class Recent(Struct, frozen=True):
+    """What the books do not keep of a request: when the upstream's status came, and which upstreams were tried."""
+
+    answer_ms: int | None
+    attempts: Sequence[tuple[str, str]]
+
+
+class Streams(Protocol):
+    """The requests of a running server: those in flight, and what is remembered of the last ones."""
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Every one of them, as JSON."""
+
+    def stop(self, request_id: str) -> bool:
+        """End one with the error ``stopped_by_admin``. False: it is not in flight."""
+
+    def recent(self, request_id: str) -> Recent | None:
+        """What is remembered of one that is over, None where it is not (any more)."""
+
+
 class Desk(Struct, frozen=True):
-    """What the verbs work on. ``stop_streams`` is None where nothing is being served (the command line alone)."""
+    """What the verbs work on. ``stop_streams`` and ``streams`` are None where nothing is being served (the command
+    line alone).
+
+    ``actor`` is in whose name they are carried out, as the audit log tells it.
+    """
 
     ledger: Ledger
     config: Config
     stop_streams: StopStreams | None = None
+    actor: str = COMMAND_LINE
+    streams: Streams | None = None
+    pending: Pending | None = None
 
 
 class Args(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +104,4 @@ def check_ref(ref: str | None) -> None:
 
 async def find(ledger: Ledger, name: str) -> Account:
     """The account by name or id. LookupError if there is none."""
-    for account in await ledger.accounts():
-        if name in (account.name, account.id):
-            return account
-    raise LookupError(f"there is no user {name!r}; `streamrouter user list` shows them")
+    return await ledger.ask(lambda raw: reads.account_named(raw, name))

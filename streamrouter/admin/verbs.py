@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from streamrouter.admin.bookkeeping import BOOKKEEPING
+from streamrouter.admin.browsing import BROWSING
 from streamrouter.admin.desk import (
     AdminError,
     Args,
@@ -27,11 +28,14 @@ from streamrouter.admin.desk import (
     Verb,
     check_ref,
     find,
-    number,
-    when,
 )
+from streamrouter.admin.flights import FLIGHTS
+from streamrouter.admin.pending import PENDING
+from streamrouter.admin.people import PEOPLE
+from streamrouter.admin.shown import account_shown, key_shown, usage_shown
 from streamrouter.config.schema import Config, SurfaceConfig
 from streamrouter.errors import LedgerError, Refusal
+from streamrouter.ledger import administration
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Account, EntryKind, Key
 from streamrouter.policy.money import nano_to_usd, usd_to_nano
@@ -60,7 +64,8 @@ class UserCaps(Args, frozen=True):
 class KeyCreate(Args, frozen=True):
     """``key.create``: ``models`` narrows the account's list; ``concurrency`` left out is the surface's own.
 
-    ``ref`` makes it happen once: the same one again gives the key that it made, without its secret.
+    ``ref`` makes it happen once: the same one again gives the key that it made, without its secret. ``most``: refused
+    where the user has that many active keys.
     """
 
     user: Text
@@ -68,12 +73,28 @@ class KeyCreate(Args, frozen=True):
     models: Models | None = None
     concurrency: Concurrency | UnsetType | None = UNSET
     ref: Ref | None = None
+    most: Concurrency | None = None
 
 
-class KeyId(Args, frozen=True):
-    """A verb about one key, by its id."""
+class KeyList(Args, frozen=True):
+    """``key.list``: the keys of one user, or everybody's."""
+
+    user: Text | None = None
+
+
+class KeySet(Args, frozen=True):
+    """``key.set``: what is left out stays; null takes the key's own list or cap away."""
 
     id: Text
+    models: Models | UnsetType | None = UNSET
+    concurrency: Concurrency | UnsetType | None = UNSET
+
+
+class KeyRotate(Args, frozen=True):
+    """``key.rotate``: ``grace_s`` is for how many seconds the old key stays good beside the new one (at most a year)."""
+
+    id: Text
+    grace_s: Annotated[int, Meta(ge=0, le=366 * 86_400)] = 0
 
 
 class KeyRevoke(Args, frozen=True):
@@ -119,26 +140,26 @@ async def perform(desk: Desk, verb: str, args: object) -> Any:
 
 async def _user_create(desk: Desk, args: UserCaps) -> dict[str, Any]:
     caps = {cap: getattr(desk.config.defaults, cap) for cap in _CAPS} | _caps(desk.config, args)
-    return _account(await desk.ledger.create_account(args.user, caps))
+    return account_shown(await desk.ledger.create_account(args.user, caps, actor=desk.actor))
 
 
 async def _user_list(desk: Desk, args: Args) -> list[dict[str, Any]]:
-    return [_account(account) for account in await desk.ledger.accounts()]
+    return [account_shown(account) for account in await desk.ledger.accounts()]
 
 
 async def _user_set(desk: Desk, args: UserCaps) -> dict[str, Any]:
     caps = _caps(desk.config, args)
     if not caps:
         raise ValueError("nothing to set: name at least one cap")
-    return _account(await desk.ledger.set_account(args.user, caps))
+    return account_shown(await desk.ledger.set_account(args.user, caps, actor=desk.actor))
 
 
 async def _user_disable(desk: Desk, args: UserName) -> dict[str, Any]:
-    return _account(await desk.ledger.set_account_status(args.user, "disabled"))
+    return account_shown(await desk.ledger.set_account_status(args.user, "disabled", actor=desk.actor))
 
 
 async def _user_enable(desk: Desk, args: UserName) -> dict[str, Any]:
-    return _account(await desk.ledger.set_account_status(args.user, "active"))
+    return account_shown(await desk.ledger.set_account_status(args.user, "active", actor=desk.actor))
 
 
 async def _key_create(desk: Desk, args: KeyCreate) -> dict[str, Any]:
@@ -147,30 +168,41 @@ async def _key_create(desk: Desk, args: KeyCreate) -> dict[str, Any]:
     _check_models(desk.config, args.models)
     concurrency = surface.concurrency if args.concurrency is UNSET else args.concurrency
     check_ref(args.ref)
-    key, secret = await desk.ledger.create_key(
-        account.name, surface.name, surface.key_prefix, args.models, concurrency, args.ref
-    )
+    wanted = (account.name, surface.name, surface.key_prefix, args.models, concurrency, args.ref, args.most)
+    key, secret = await desk.ledger.act(administration.create_key, *wanted, actor=desk.actor)
     warnings = _key_warnings(account, args.models)
-    return {**_key(key, account.name), "key": secret or None, "repeated": not secret, "warnings": warnings}
+    return {**key_shown(key, account.name), "key": secret or None, "repeated": not secret, "warnings": warnings}
 
 
-async def _key_list(desk: Desk, args: UserName) -> list[dict[str, Any]]:
-    account = await find(desk.ledger, args.user)
-    return [_key(key, account.name) for key in await desk.ledger.keys(account.id)]
+async def _key_list(desk: Desk, args: KeyList) -> list[dict[str, Any]]:
+    account_id = None if args.user is None else (await find(desk.ledger, args.user)).id
+    names = {account.id: account.name for account in await desk.ledger.accounts()}
+    return [key_shown(key, names[key.account_id]) for key in await desk.ledger.keys(account_id)]
+
+
+async def _key_set(desk: Desk, args: KeySet) -> dict[str, Any]:
+    given = {"models": args.models, "concurrency": args.concurrency}
+    changes = {name: value for name, value in given.items() if value is not UNSET}
+    if not changes:
+        raise ValueError("nothing to set: name models or concurrency")
+    if isinstance(args.models, list):
+        _check_models(desk.config, args.models)
+    user, _ = await _find_key(desk.ledger, args.id)
+    return key_shown(await desk.ledger.act(administration.set_key, args.id, changes, actor=desk.actor), user)
 
 
 async def _key_revoke(desk: Desk, args: KeyRevoke) -> dict[str, Any]:
     user, _ = await _find_key(desk.ledger, args.id)
-    key = await desk.ledger.revoke_key(args.id)
+    key = await desk.ledger.revoke_key(args.id, actor=desk.actor)
     stopped = desk.stop_streams(key.id) if args.now and desk.stop_streams is not None else 0
-    return {**_key(key, user), "streams_stopped": stopped}
+    return {**key_shown(key, user), "streams_stopped": stopped}
 
 
-async def _key_rotate(desk: Desk, args: KeyId) -> dict[str, Any]:
+async def _key_rotate(desk: Desk, args: KeyRotate) -> dict[str, Any]:
     user, old = await _find_key(desk.ledger, args.id)
     surface = _surface(desk.config, old.surface)
-    key, secret = await desk.ledger.rotate_key(args.id, surface.key_prefix)
-    return {**_key(key, user), "key": secret}
+    key, secret = await desk.ledger.rotate_key(args.id, surface.key_prefix, args.grace_s, actor=desk.actor)
+    return {**key_shown(key, user), "key": secret}
 
 
 async def _topup(desk: Desk, args: TopUp) -> dict[str, Any]:
@@ -181,7 +213,7 @@ async def _topup(desk: Desk, args: TopUp) -> dict[str, Any]:
     entries: list[tuple[EntryKind, int]] = [("payment", bill.payment)]
     if bill.fee:
         entries.append(("fee", -bill.fee))
-    done = await desk.ledger.credit(account.name, entries, args.ref)
+    done = await desk.ledger.credit(account.name, entries, args.ref, actor=desk.actor)
     paid = sum(entry.amount for entry in done.entries if entry.kind == "payment")
     credited = sum(entry.amount for entry in done.entries)
     return {
@@ -196,18 +228,7 @@ async def _topup(desk: Desk, args: TopUp) -> dict[str, Any]:
 
 
 async def _usage(desk: Desk, args: UserName) -> dict[str, Any]:
-    usage = await desk.ledger.usage(args.user)
-    return {
-        "user": usage.account,
-        "day": usage.day,
-        "input": {name: number(value) for name, value in usage.input.items()},
-        "output": {name: number(value) for name, value in usage.output.items()},
-        "balance_usd": nano_to_usd(usage.credited - usage.spent),
-        "spent_usd": nano_to_usd(usage.spent),
-        "reserved_usd": nano_to_usd(usage.reserved_usd),
-        "in_flight": usage.in_flight,
-        "unlimited": usage.unlimited,
-    }
+    return usage_shown(await desk.ledger.usage(args.user))
 
 
 async def _status(desk: Desk, args: Args) -> dict[str, Any]:
@@ -221,44 +242,19 @@ VERBS: dict[str, Verb] = {
     "user.disable": Verb(UserName, _user_disable),
     "user.enable": Verb(UserName, _user_enable),
     "key.create": Verb(KeyCreate, _key_create),
-    "key.list": Verb(UserName, _key_list),
+    "key.list": Verb(KeyList, _key_list),
+    "key.set": Verb(KeySet, _key_set),
     "key.revoke": Verb(KeyRevoke, _key_revoke),
-    "key.rotate": Verb(KeyId, _key_rotate),
+    "key.rotate": Verb(KeyRotate, _key_rotate),
     "topup": Verb(TopUp, _topup),
     "usage": Verb(UserName, _usage),
     "status": Verb(Args, _status),
     **BOOKKEEPING,
+    **PEOPLE,
+    **BROWSING,
+    **FLIGHTS,
+    **PENDING,
 }
-
-
-def _account(account: Account) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "user": account.name,
-        "status": account.status,
-        **{cap: number(getattr(account, cap)) for cap in _CAPS},
-        "balance_usd": nano_to_usd(account.credited - account.spent),
-        "spent_usd": nano_to_usd(account.spent),
-        "reserved_usd": nano_to_usd(account.reserved),
-        "created": when(account.created_ns),
-    }
-
-
-def _key(key: Key, user: str) -> dict[str, Any]:
-    """A key as it may be shown: never its hash, never its secret."""
-    return {
-        "id": key.id,
-        "user": user,
-        "display": key.display,
-        "surface": key.surface,
-        "models": key.models,
-        "concurrency": key.concurrency,
-        "status": key.status,
-        "in_flight": key.in_flight,
-        "created": when(key.created_ns),
-        "revoked": None if key.revoked_ns is None else when(key.revoked_ns),
-        "replaces": key.replaces,
-    }
 
 
 def _caps(config: Config, args: UserCaps) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any, Literal, get_args
 from msgspec.structs import astuple
 
 from streamrouter.ids import display_form, new_secret, record_id, secret_hash
+from streamrouter.ledger import rotations
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.denials import SECOND_NS
 from streamrouter.ledger.records import Account, Credit, Entry, EntryKind, Key
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.money import nano_to_usd
@@ -26,6 +28,7 @@ _SELECT_ENTRIES = (
     "SELECT id, account_id, kind, amount, ref, created_ns FROM entry WHERE account_id = ? AND ref = ? ORDER BY rowid"
 )
 _KEY_MADE_BY = "SELECT id FROM api_key WHERE account_id = ? AND ref = ?"
+_ACTIVE_KEYS = "SELECT count(*) FROM api_key WHERE account_id = ? AND status = 'active'"
 _INSERT_ENTRY = "INSERT INTO entry (id, account_id, kind, amount, ref, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -40,7 +43,7 @@ def create_account(book: SqliteBook, at: Moment, name: str, caps: dict[str, Any]
     checked = _checked(caps)
     account = Account(id=record_id("acct", at.now_ns), name=name, created_ns=at.now_ns, **checked)
     book.add_account(account)
-    book.audit(at.now_ns, "account_created", account.id, {"name": name, **checked})
+    book.audit(at, "account_created", account.id, {"name": name, **checked})
     return account
 
 
@@ -50,7 +53,7 @@ def set_account(book: SqliteBook, at: Moment, name: str, caps: dict[str, Any]) -
     checked = _checked(caps)
     for field, value in checked.items():
         setattr(account, field, value)
-    book.audit(at.now_ns, "account_set", account.id, checked)
+    book.audit(at, "account_set", account.id, checked)
     return account
 
 
@@ -60,7 +63,7 @@ def set_account_status(book: SqliteBook, at: Moment, name: str, status: Literal[
         raise ValueError(f"an account is 'active' or 'disabled', not {status!r}")
     account = _account(book, name)
     account.status = status
-    book.audit(at.now_ns, "account_status", account.id, {"status": status})
+    book.audit(at, "account_status", account.id, {"status": status})
     return account
 
 
@@ -73,10 +76,12 @@ def create_key(
     models: list[str] | None,
     concurrency: int | None,
     ref: str | None = None,
+    most: int | None = None,
 ) -> tuple[Key, str]:
     """A new key and its secret, which is shown once and kept only as a hash.
 
     A ``ref`` that made a key before gives that key and "": nothing is made, and its secret is not known any more.
+    ``most``: ValueError where the account has that many active keys.
     """
     owner = _account(book, account)
     if concurrency is not None:
@@ -88,7 +93,31 @@ def create_key(
             if (earlier.surface, earlier.models, earlier.concurrency) != (surface, models, concurrency):
                 raise ValueError(f"the reference {ref!r} was used for another key of {owner.name}; use a new one")
             return earlier, ""
+    if most is not None and _active_keys(book, owner) >= most:
+        raise ValueError(f"{owner.name} has {most} active keys. Revoke one that is not used any more")
     return _new_key(book, at, owner.id, surface, prefix, models, concurrency, None, ref)
+
+
+def set_key(book: SqliteBook, at: Moment, key_id: str, changes: dict[str, Any]) -> Key:
+    """Change a key's ``models`` (None: the account's own list) or ``concurrency`` (None: no cap)."""
+    key = _key(book, key_id)
+    if key.status != "active":
+        raise ValueError(f"the key {key.display} is revoked; create a new key instead")
+    for name, value in changes.items():
+        if name == "models":
+            _check_models(value)
+        elif name != "concurrency":
+            raise ValueError(f"{name!r} of a key cannot be set; models and concurrency can")
+        elif value is not None:
+            _check_count(name, value, least=1)
+        setattr(key, name, value)
+    book.audit(at, "key_set", key.id, changes)
+    return key
+
+
+def note(book: SqliteBook, at: Moment, action: str, subject: str) -> None:
+    """A line of audit of something that was done outside of the books."""
+    book.audit(at, action, subject, {})
 
 
 def revoke_key(book: SqliteBook, at: Moment, key_id: str) -> Key:
@@ -96,17 +125,31 @@ def revoke_key(book: SqliteBook, at: Moment, key_id: str) -> Key:
     key = _key(book, key_id)
     if key.status == "active":
         key.status, key.revoked_ns = "revoked", at.now_ns
-        book.audit(at.now_ns, "key_revoked", key.id, {"display": key.display})
+        book.audit(at, "key_revoked", key.id, {"display": key.display})
     return key
 
 
-def rotate_key(book: SqliteBook, at: Moment, key_id: str, prefix: str) -> tuple[Key, str]:
-    """A new key with the rights of the old one, which is dead at once."""
+def rotate_key(book: SqliteBook, at: Moment, key_id: str, prefix: str, grace_s: int = 0) -> tuple[Key, str]:
+    """A new key with the rights of the old one, which is dead at once, or good for ``grace_s`` seconds more.
+
+    Earlier keys that are still in such a time of grace end with the old one at the latest: a leak is closed by one
+    rotation without grace.
+    """
     old = _key(book, key_id)
     if old.status != "active":
         raise ValueError(f"the key {old.display} is revoked already; create a new key instead")
-    revoke_key(book, at, key_id)
-    return _new_key(book, at, old.account_id, old.surface, prefix, old.models, old.concurrency, old.id)
+    if old.replaced_by is not None:
+        raise ValueError(f"the key {old.display} was rotated already; rotate {old.replaced_by}, which replaced it")
+    new, secret = _new_key(book, at, old.account_id, old.surface, prefix, old.models, old.concurrency, old.id)
+    old.replaced_by = new.id
+    ends_ns = at.now_ns + grace_s * SECOND_NS
+    for key in (old, *rotations.predecessors(book, old, at.now_ns)):
+        if grace_s == 0:
+            revoke_key(book, at, key.id)
+        elif key.expires_ns is None or key.expires_ns > ends_ns:
+            key.expires_ns = ends_ns
+            book.audit(at, "key_expires", key.id, {"display": key.display, "expires_ns": ends_ns})
+    return new, secret
 
 
 def credit(
@@ -143,13 +186,13 @@ def credit(
     book.write()  # an account made in this same batch must be there before its entries refer to it
     book.connection.executemany(_INSERT_ENTRY, map(astuple, made))
     owner.credited = credited
-    book.audit(at.now_ns, "credited", owner.id, {"entries": lines, "ref": ref})
+    book.audit(at, "credited", owner.id, {"entries": lines, "ref": ref})
     return Credit(account=owner, entries=made)
 
 
 def accept_day(book: SqliteBook, at: Moment) -> int:
     """Record that an operator took the wall clock's date as the ledger's."""
-    book.audit(at.now_ns, "day_accepted", str(at.day), {})
+    book.audit(at, "day_accepted", str(at.day), {})
     return at.day
 
 
@@ -192,7 +235,7 @@ def _new_key(
         ref=ref,
     )
     book.add_key(key)
-    book.audit(at.now_ns, "key_created", key.id, {"account": account_id, "surface": surface, "replaces": replaces})
+    book.audit(at, "key_created", key.id, {"account": account_id, "surface": surface, "replaces": replaces})
     return key, secret
 
 
@@ -200,6 +243,12 @@ def _key_made_by(book: SqliteBook, owner: Account, ref: str) -> Key | None:
     book.write()
     row = book.connection.execute(_KEY_MADE_BY, (owner.id, ref)).fetchone()
     return None if row is None else book.key(row[0])
+
+
+def _active_keys(book: SqliteBook, owner: Account) -> int:
+    book.write()
+    (found,) = book.connection.execute(_ACTIVE_KEYS, (owner.id,)).fetchone()
+    return int(found)
 
 
 def _entries(book: SqliteBook, account_id: str, ref: str) -> list[Entry]:

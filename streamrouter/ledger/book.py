@@ -38,9 +38,13 @@ class Book(Protocol):
 
 
 class Moment(Struct, frozen=True):
-    """When and under which settings a batch runs: Unix nanoseconds, the ledger's day, this process's boot number."""
+    """When and under which settings a batch runs: Unix nanoseconds, the ledger's day, this process's boot number.
+
+    ``actor``: in whose name an act of administration runs ("" is the program itself).
+    """
 
     now_ns: int
     day: int
     boot: int
     lease_tokens: int
+    actor: str = ""

@@ -44,6 +44,14 @@ def revoked_key(key: Key) -> Denied:
     )
 
 
+def expired_key(key: Key) -> Denied:
+    """The key was rotated, and the time that it was left is over."""
+    return Denied(
+        code="invalid_api_key",
+        message=f"The API key {key.display} was replaced and has expired. Use the key that replaced it.",
+    )
+
+
 def disabled_account(account: Account, key: Key) -> Denied:
     """The account behind the key was disabled."""
     return Denied(
@@ -82,11 +90,11 @@ def too_fast(account: Account, key: Key, per_minute: int, wait_ns: int) -> Denie
     )
 
 
-def too_many_at_once(key: Key, cap: int) -> Denied:
-    """The key has as many requests in flight as it may."""
+def too_many_at_once(key: Key, cap: int, in_flight: int) -> Denied:
+    """The key (with those that it replaced or that replaced it) has as many requests in flight as it may."""
     return Denied(
         code="concurrent_requests_exceeded",
-        message=f"The API key {key.display} has {key.in_flight} requests in flight and may have {cap} at once. "
+        message=f"The API key {key.display} has {in_flight} requests in flight and may have {cap} at once. "
         "Wait for one to finish.",
         retry_after_s=1,
     )
@@ -120,7 +128,7 @@ def balance_used(account: Account, key: Key, command: Reserve, limit: int, fits:
         code="insufficient_balance",
         message=f"{_who(account, key)} has ${nano_to_usd(left_usd)} left; this request reserves up to "
         f"${nano_to_usd(needed)} ({command.model}, max_tokens {limit}). {_lower(fits)}"
-        f"Top up: streamrouter topup {account.name} 5",
+        f"Top up: streamrouter topup {account.name} {command.topup_usd}",
         param="max_tokens",
     )
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+from msgspec.structs import replace
+
 from streamrouter.clock import Clock
 from streamrouter.config.schema import LedgerConfig
 from streamrouter.errors import LedgerError, Refusal, StreamrouterError
@@ -55,6 +57,7 @@ class Ledger:
     """An open ledger. ``on_settled(hold, ending, settled)`` is called on the loop after each settlement's commit."""
 
     on_settled: Callable[[Hold, Ending, Settled], None] | None = None
+    on_committed: Callable[[float], None] | None = None  # seconds that a group commit took
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Ledger:
         self._days = Days(opened.last_day, clock.now_ns(), clock.boottime())
         self._accounts = {account.id: account for account in opened.accounts}
         self._keys = {key.hash: key for key in opened.keys}
-        self._engine = Engine(Ballast(path, ballast_bytes))
+        self._engine = Engine(Ballast(path, ballast_bytes), config.busy_timeout_s)
         self._writer = Writer(self._commit, self._committed, on_fatal, max_waiting)
 
     @classmethod
@@ -230,11 +233,16 @@ class Ledger:
         days = self._config.retain_holds_days
         if days is None:
             return retention.Pruned(0, None)
-        return await self._command(retention.prune, days, after)
+        return await self.act(retention.prune, days, after)
 
     async def expire(self) -> int:
         """One step of forgetting Idempotency-Keys after their 24 hours; how many were forgotten."""
-        return await self._command(retention.expire)
+        return await self.act(retention.expire)
+
+    @property
+    def now_ns(self) -> int:
+        """The wall clock that records are dated by, in Unix nanoseconds."""
+        return self._clock.now_ns()
 
     @property
     def day(self) -> int:
@@ -258,17 +266,17 @@ class Ledger:
 
     # -- administration: see administration.py
 
-    async def create_account(self, name: str, caps: dict[str, Any]) -> Account:
+    async def create_account(self, name: str, caps: dict[str, Any], actor: str = "") -> Account:
         """A new account."""
-        return await self._command(administration.create_account, name, caps)
+        return await self.act(administration.create_account, name, caps, actor=actor)
 
-    async def set_account(self, name: str, caps: dict[str, Any]) -> Account:
+    async def set_account(self, name: str, caps: dict[str, Any], actor: str = "") -> Account:
         """Change the caps that are named."""
-        return await self._command(administration.set_account, name, caps)
+        return await self.act(administration.set_account, name, caps, actor=actor)
 
-    async def set_account_status(self, name: str, status: Literal["active", "disabled"]) -> Account:
+    async def set_account_status(self, name: str, status: Literal["active", "disabled"], actor: str = "") -> Account:
         """Enable or disable an account."""
-        return await self._command(administration.set_account_status, name, status)
+        return await self.act(administration.set_account_status, name, status, actor=actor)
 
     async def create_key(
         self,
@@ -278,30 +286,37 @@ class Ledger:
         models: list[str] | None,
         concurrency: int | None,
         ref: str | None = None,
+        *,
+        actor: str = "",
     ) -> tuple[Key, str]:
         """A new key and its secret; the same ``ref`` again gives that key and "" for the secret."""
-        return await self._command(administration.create_key, account, surface, prefix, models, concurrency, ref)
+        wanted = (account, surface, prefix, models, concurrency, ref)
+        return await self.act(administration.create_key, *wanted, actor=actor)
 
-    async def revoke_key(self, key_id: str) -> Key:
+    async def revoke_key(self, key_id: str, actor: str = "") -> Key:
         """Refuse new requests of a key."""
-        return await self._command(administration.revoke_key, key_id)
+        return await self.act(administration.revoke_key, key_id, actor=actor)
 
-    async def rotate_key(self, key_id: str, prefix: str) -> tuple[Key, str]:
-        """Replace a key by a new one with the same rights."""
-        return await self._command(administration.rotate_key, key_id, prefix)
+    async def rotate_key(self, key_id: str, prefix: str, grace_s: int = 0, actor: str = "") -> tuple[Key, str]:
+        """Replace a key by a new one with the same rights; the old one is good for ``grace_s`` seconds more."""
+        return await self.act(administration.rotate_key, key_id, prefix, grace_s, actor=actor)
 
-    async def credit(self, account: str, entries: Sequence[tuple[EntryKind, int]], ref: str | None = None) -> Credit:
+    async def credit(
+        self, account: str, entries: Sequence[tuple[EntryKind, int]], ref: str | None = None, *, actor: str = ""
+    ) -> Credit:
         """Book money; the same ``ref`` again gives the earlier result."""
-        return await self._command(administration.credit, account, entries, ref)
+        return await self.act(administration.credit, account, entries, ref, actor=actor)
 
-    async def accept_day(self) -> int:
+    async def accept_day(self, actor: str = "") -> int:
         """Take the wall clock's date as the ledger's, in either direction; the day number."""
         self._days.accept(self._clock.now_ns(), self._clock.boottime())
-        return await self._command(administration.accept_day)
+        return await self.act(administration.accept_day, actor=actor)
 
-    async def _command(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def act(self, function: Callable[..., T], *arguments: Any, actor: str = "") -> T:
+        """Carry out ``function(book, moment, *arguments)`` in the writer's transaction, in the name of ``actor``."""
+
         def command(book: SqliteBook, at: Moment) -> T:
-            return function(book, at, *arguments)
+            return function(book, replace(at, actor=actor), *arguments)
 
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writer.put(CommandOperation(command, future))
@@ -314,7 +329,16 @@ class Ledger:
 
     async def _commit(self, batch: list[Operation]) -> Committed:
         at = Moment(self._clock.now_ns(), self._today(), self.boot, self._config.lease_tokens)
-        return await self._connection.run(lambda raw: self._engine.run(raw, batch, at))
+        began = self._clock.monotonic()
+        raw = self._connection.idle
+        begun = None if raw is None else self._engine.begin(raw, batch, at)
+        if begun is not None:
+            committed = await self._connection.run(partial(self._engine.finish, begun=begun))
+        else:
+            committed = await self._connection.run(partial(self._engine.run, operations=batch, at=at))
+        if self.on_committed is not None:
+            self.on_committed(self._clock.monotonic() - began)
+        return committed
 
     def _committed(self, committed: Committed) -> None:
         self._accounts.update(committed.accounts)

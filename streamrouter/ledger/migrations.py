@@ -46,4 +46,57 @@ MIGRATIONS = (
             """CREATE UNIQUE INDEX api_key_ref ON api_key (account_id, ref) WHERE ref IS NOT NULL""",
         ),
     ),
+    Migration(
+        3,
+        "people of the console, their links and sessions, admin tokens, who did what",
+        (
+            # ``password``: scrypt with its parameters (policy/passwords.py), NULL until their link was used.
+            """CREATE TABLE person (
+                id TEXT PRIMARY KEY, name TEXT NOT NULL,
+                role TEXT NOT NULL CHECK (role IN ('admin', 'member')),
+                status TEXT NOT NULL CHECK (status IN ('active', 'disabled')),
+                account_id TEXT REFERENCES account (id), password TEXT, created_ns INTEGER NOT NULL,
+                seen_ns INTEGER, ref TEXT
+            ) {strict}""",
+            """CREATE UNIQUE INDEX person_name ON person (lower(name))""",
+            """CREATE UNIQUE INDEX person_ref ON person (ref) WHERE ref IS NOT NULL""",
+            # ``hash``, here and below: the SHA-256 of a secret of 256 random bits. The set-up link has no person yet.
+            """CREATE TABLE invitation (
+                hash BLOB PRIMARY KEY, person_id TEXT REFERENCES person (id),
+                purpose TEXT NOT NULL CHECK (purpose IN ('setup', 'invite', 'reset')),
+                created_ns INTEGER NOT NULL, expires_ns INTEGER NOT NULL
+            ) {strict}""",
+            """CREATE TABLE session (
+                hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, person_id TEXT NOT NULL REFERENCES person (id),
+                client TEXT NOT NULL, created_ns INTEGER NOT NULL, seen_ns INTEGER NOT NULL
+            ) {strict}""",
+            """CREATE INDEX session_person ON session (person_id)""",
+            """CREATE TABLE admin_token (
+                hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, display TEXT NOT NULL,
+                person_id TEXT REFERENCES person (id), created_ns INTEGER NOT NULL, seen_ns INTEGER, ref TEXT
+            ) {strict}""",
+            """CREATE UNIQUE INDEX admin_token_ref ON admin_token (ref) WHERE ref IS NOT NULL""",
+            """ALTER TABLE audit ADD COLUMN actor TEXT NOT NULL DEFAULT ''""",
+        ),
+    ),
+    Migration(
+        4,
+        "minutes of traffic, the gaps of a stream",
+        (
+            """CREATE TABLE rollup_minute (
+                minute INTEGER PRIMARY KEY, requests INTEGER NOT NULL, errors INTEGER NOT NULL,
+                input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost INTEGER NOT NULL,
+                active INTEGER NOT NULL, ttft TEXT NOT NULL, gap TEXT NOT NULL
+            ) {strict}""",
+            """ALTER TABLE hold ADD COLUMN gap_p99_ms INTEGER""",
+        ),
+    ),
+    Migration(
+        5,
+        "an end for rotated keys",
+        (
+            """ALTER TABLE api_key ADD COLUMN expires_ns INTEGER""",
+            """ALTER TABLE api_key ADD COLUMN replaced_by TEXT""",
+        ),
+    ),
 )

@@ -18,6 +18,7 @@ from streamrouter.errors import Refusal
 from streamrouter.ledger import rules
 from streamrouter.ledger.book import Moment
 from streamrouter.ledger.denials import Denied
+from streamrouter.ledger.engine import Failed
 from streamrouter.ledger.records import Hold, Reserve, Settled, Stored
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.endings import Ending, released
@@ -31,6 +32,8 @@ class Operation(ABC):
 
     urgent = True
     kept = False
+    plain = False  # it does nothing but what the rules do: its rows are all that it sees and changes
+    changes = True  # it may change something
 
     def wanted(self) -> bool:
         """False: nobody waits for it any more, and nothing is lost if it is not done."""
@@ -51,6 +54,8 @@ class Operation(ABC):
 
 class ReserveOperation(Operation):
     """A reserve; ``abandoned`` is told of a hold whose waiter had gone when it became durable."""
+
+    plain = True
 
     def __init__(
         self, command: Reserve, future: asyncio.Future[Hold | Stored | Refusal], abandoned: Callable[[Hold], None]
@@ -84,6 +89,7 @@ class SettleOperation(Operation):
 
     urgent = False
     kept = True
+    plain = True
 
     def __init__(
         self,
@@ -130,6 +136,7 @@ class ExtendOperation(Operation):
     """A longer lease."""
 
     kept = True
+    plain = True
 
     def __init__(self, hold: Hold, lease_output: int, urgent: bool) -> None:
         self._hold = hold
@@ -175,13 +182,18 @@ class _Awaited(Operation, Generic[T]):
 class AskOperation(_Awaited[T]):
     """A read that sees everything put before it."""
 
+    changes = False
+
     def __init__(self, function: Callable[[sqlite3.Connection], T], future: asyncio.Future[T]) -> None:
         super().__init__(future)
         self._function = function
 
-    def apply(self, book: SqliteBook, at: Moment) -> T:
+    def apply(self, book: SqliteBook, at: Moment) -> T | Failed:
         book.write()
-        return self._function(book.connection)
+        try:
+            return self._function(book.connection)
+        except (Refusal, LookupError, ValueError) as error:  # it changed nothing: the others need not begin again
+            return Failed(error)
 
 
 class CommandOperation(_Awaited[T]):
@@ -191,5 +203,14 @@ class CommandOperation(_Awaited[T]):
         super().__init__(future)
         self._command = command
 
-    def apply(self, book: SqliteBook, at: Moment) -> T:
-        return self._command(book, at)
+    def apply(self, book: SqliteBook, at: Moment) -> T | Failed:
+        """One that is refused before it changed anything is over with that; half done, the whole batch is undone."""
+        book.write()
+        before = book.connection.total_changes
+        try:
+            return self._command(book, at)
+        except (Refusal, LookupError, ValueError) as error:
+            book.write()
+            if book.connection.total_changes != before:
+                raise
+            return Failed(error)

@@ -12,6 +12,14 @@ _DAY = (
     "SELECT posted_input, posted_output, reserved_input, reserved_output"
     " FROM usage_day WHERE account_id = ? AND day = ?"
 )
+_DAYS = (
+    "SELECT account_id, posted_input, posted_output, reserved_input, reserved_output FROM usage_day WHERE day = ?"
+    " AND account_id = coalesce(?, account_id)"
+)
+_KEYS = (
+    "SELECT account_id, sum(in_flight), sum(status = 'active') FROM api_key"
+    " WHERE account_id = coalesce(?, account_id) GROUP BY account_id"
+)
 
 
 def accounts(connection: sqlite3.Connection) -> list[Account]:
@@ -31,7 +39,7 @@ def account_named(connection: sqlite3.Connection, name_or_id: str) -> Account:
     query = SELECT_ACCOUNT + " WHERE name = ?1 OR id = ?1 ORDER BY name <> ?1 LIMIT 1"
     row = connection.execute(query, (name_or_id,)).fetchone()
     if row is None:
-        raise LookupError(f"there is no account {name_or_id!r}; see: streamrouter user list")
+        raise LookupError(f"there is no user {name_or_id!r}; see: streamrouter user list")
     return account_of(row)
 
 
@@ -39,10 +47,30 @@ def usage(connection: sqlite3.Connection, name_or_id: str, day: int) -> Usage:
     """One account's ``day``. LookupError if there is no such account."""
     account = account_named(connection, name_or_id)
     row = connection.execute(_DAY, (account.id, day)).fetchone()
-    posted_input, posted_output, reserved_input, reserved_output = row or (0, 0, 0, 0)
     (in_flight,) = connection.execute(
         "SELECT coalesce(sum(in_flight), 0) FROM api_key WHERE account_id = ?", (account.id,)
     ).fetchone()
+    return _usage(account, day, row or (0, 0, 0, 0), in_flight)
+
+
+def usages(connection: sqlite3.Connection, day: int, name: str | None = None) -> list[tuple[Account, Usage, int]]:
+    """Every account by name (or one), with its ``day`` and how many active keys it has: three statements in all.
+
+    LookupError if there is no such account.
+    """
+    wanted = accounts(connection) if name is None else [account_named(connection, name)]
+    only = None if name is None else wanted[0].id
+    days = {row[0]: row[1:] for row in connection.execute(_DAYS, (day, only))}
+    keys = {row[0]: row[1:] for row in connection.execute(_KEYS, (only,))}
+    found = []
+    for account in wanted:
+        in_flight, active = keys.get(account.id, (0, 0))
+        found.append((account, _usage(account, day, days.get(account.id, (0, 0, 0, 0)), in_flight), active))
+    return found
+
+
+def _usage(account: Account, day: int, row: tuple[int, int, int, int], in_flight: int) -> Usage:
+    posted_input, posted_output, reserved_input, reserved_output = row
     return Usage(
         account=account.name,
         day=iso(day),

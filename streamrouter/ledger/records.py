@@ -46,6 +46,12 @@ class Key(Struct, kw_only=True):
     revoked_ns: int | None = None
     replaces: str | None = None
     ref: str | None = None  # makes the making of a key happen once
+    expires_ns: int | None = None  # the first moment at which a rotated key is refused; None: it does not end by itself
+    replaced_by: str | None = None  # the key that a rotation made in its place
+
+    def expired(self, now_ns: int) -> bool:
+        """Whether the time that its rotation left it is over."""
+        return self.expires_ns is not None and now_ns >= self.expires_ns
 
 
 class UsageDay(Struct, kw_only=True):
@@ -138,6 +144,7 @@ class HoldRow(Struct, kw_only=True):
     created_ns: int = 0
     closed_ns: int | None = None
     leases: str = ""  # every lease in turn ("256 512 768"), once it was extended
+    gap_p99_ms: int | None = None
 
 
 class Idempotency(Struct, frozen=True):
@@ -170,6 +177,7 @@ class Reserve(Struct, frozen=True, kw_only=True):
 
     ``input_tokens`` is what the input may come to at most (the local count with its margin). Per-request caps, daily
     caps, concurrency, rate and balance are the ledger's to judge, in docs/ledger.md's order, in one step.
+    ``topup_usd``: what a refusal for want of balance proposes.
     """
 
     id: str
@@ -185,6 +193,7 @@ class Reserve(Struct, frozen=True, kw_only=True):
     stream: bool
     exact: bool
     idempotency: Idempotency | None = None
+    topup_usd: str = "5"
 
 
 class Remaining(Struct, frozen=True, kw_only=True):

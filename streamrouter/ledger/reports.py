@@ -93,10 +93,15 @@ def hold(connection: sqlite3.Connection, hold_id: str) -> dict[str, Any]:
     )
     row = cursor.fetchone()
     if row is None:
-        raise LookupError(
-            f"the ledger has no request {hold_id!r}; it was refused, or removed after ledger.retain_holds_days"
-        )
+        raise unknown(hold_id)
     return dict(zip([column[0] for column in cursor.description], row, strict=True))
+
+
+def unknown(hold_id: str) -> LookupError:
+    """For an id that is no request's, and, in the same words, for one that whoever asks may not see."""
+    return LookupError(
+        f"the ledger has no request {hold_id!r}; it was refused, or removed after ledger.retain_holds_days"
+    )
 
 
 def page(connection: sqlite3.Connection, table: Table, after: str, limit: int = PAGE) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from streamrouter.ledger import denials, repeats
+from streamrouter.ledger import denials, repeats, rotations
 from streamrouter.ledger.book import Book, Moment
 from streamrouter.ledger.denials import Denied
 from streamrouter.ledger.records import (
@@ -48,6 +48,8 @@ def reserve(book: Book, command: Reserve, at: Moment) -> Hold | Denied | Stored:
         return denials.unknown_key()
     if key.status != "active":
         return denials.revoked_key(key)
+    if key.expired(at.now_ns):
+        return denials.expired_key(key)
     account = book.account(key.account_id)
     if account is None:
         return denials.unknown_key()
@@ -63,8 +65,8 @@ def reserve(book: Book, command: Reserve, at: Moment) -> Hold | Denied | Stored:
     arrival = _arrival(account, key, at)
     if isinstance(arrival, Denied):
         return arrival
-    if key.concurrency is not None and key.in_flight >= key.concurrency:
-        return denials.too_many_at_once(key, key.concurrency)
+    if key.concurrency is not None and (at_once := rotations.in_flight(book, key, at.now_ns)) >= key.concurrency:
+        return denials.too_many_at_once(key, key.concurrency, at_once)
     usage = book.usage_day(account.id, at.day)
     fits = _day_leaves(account, key, usage, command, limit, at)
     if isinstance(fits, Denied):
@@ -280,6 +282,7 @@ def _describe(row: HoldRow, ending: Ending, now_ns: int) -> None:
     row.upstream = ending.upstream
     row.ttft_ms = ending.ttft_ms
     row.duration_ms = ending.duration_ms
+    row.gap_p99_ms = ending.gap_p99_ms
     row.closed_ns = now_ns
 
 

@@ -68,11 +68,24 @@ class Connection(aiosqlite.Connection):
         super().__init__(connector, iter_chunk_size=64)
         # A process that must stop at once cannot wait for a thread that is stuck in a commit.
         self._thread.daemon = True
+        self._asked = self._done = 0  # jobs given to the thread (counted on the loop) and done (counted by the thread)
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call ``function`` with the raw connection on its own thread; its result or exception is ours."""
-        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
+        self._asked += 1
+        result: T = await self._execute(self._job, function)  # type: ignore[no-untyped-call]
         return result
+
+    def _job(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return function(self._conn)
+        finally:
+            self._done += 1
+
+    @property
+    def idle(self) -> sqlite3.Connection | None:
+        """The raw connection if its thread has nothing to do: until the next ``run`` the loop may use it."""
+        return self._conn if self._asked == self._done else None
 
 
 async def connect(path: str, config: LedgerConfig, before: Holder | None, factory: Factory) -> Connection:
@@ -88,7 +101,9 @@ async def connect(path: str, config: LedgerConfig, before: Holder | None, factor
         raise LedgerError(f"{path}: {error.strerror}; the directory of the ledger must be writable") from error
 
     def connector() -> sqlite3.Connection:
-        return factory(path, timeout=config.busy_timeout_s, isolation_level=None, cached_statements=256)
+        return factory(
+            path, timeout=config.busy_timeout_s, isolation_level=None, cached_statements=256, check_same_thread=False
+        )
 
     try:
         connection = Connection(connector)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from msgspec.structs import astuple
 
+from streamrouter.ledger.book import Moment
 from streamrouter.ledger.records import Account, Attempt, HoldRow, Key, UsageDay, UsageModel
 
 
@@ -37,12 +38,12 @@ def _upsert(table: str, struct: type[Any], key: str) -> str:
 _CLOSING = (
     "state", "lease_output", "s_input", "s_output", "s_cached", "s_reasoning", "s_usd", "cost", "over_input",
     "over_output", "over_usd", "end_reason", "usage_source", "upstream", "ttft_ms", "duration_ms", "closed_ns",
-    "leases",
+    "leases", "gap_p99_ms",
 )  # fmt: skip
-_closing = attrgetter(*_CLOSING, "id")
+closing_values = attrgetter(*_CLOSING, "id")
 # What a reserve fills in; the other columns have their value of an open hold by DEFAULT (fewer values to bind).
 _OPENING = tuple(name for name in HoldRow.__struct_fields__ if name not in _CLOSING or name == "lease_output")
-_opening = attrgetter(*_OPENING)
+opening_values = attrgetter(*_OPENING)
 
 SELECT_ACCOUNT = f"SELECT {_columns(Account)} FROM account"  # noqa: S608
 SELECT_KEY = f"SELECT {_columns(Key)} FROM api_key"  # noqa: S608
@@ -55,8 +56,8 @@ _USAGE_MODEL = (
     " WHERE account_id = ? AND day = ? AND key_id = ? AND model = ?"
 )
 _HOLD = f"SELECT {_columns(HoldRow)} FROM hold WHERE id = ?"  # noqa: S608
-_INSERT_HOLD = _insert("hold", _OPENING)
-_UPDATE_HOLD = f"UPDATE hold SET {' = ?, '.join(_CLOSING)} = ? WHERE id = ? AND state = 'open'"  # noqa: S608
+INSERT_HOLD = _insert("hold", _OPENING)
+UPDATE_HOLD = f"UPDATE hold SET {' = ?, '.join(_CLOSING)} = ? WHERE id = ? AND state = 'open'"  # noqa: S608
 _WRITE_DAY = _upsert("usage_day", UsageDay, "account_id, day")
 _WRITE_MODEL = _upsert("usage_model", UsageModel, "account_id, day, key_id, model")
 _WRITE_ACCOUNT = _upsert("account", Account, "id")
@@ -66,7 +67,7 @@ _ATTEMPTS = f"SELECT {_columns(Attempt)} FROM idempotency WHERE key_id = ? AND n
 _FORGET_ATTEMPTS = "DELETE FROM idempotency WHERE key_id = ? AND name = ?"
 _INSERT_ATTEMPT = _insert("idempotency", Attempt.__struct_fields__)
 _KEEP_REPLY = "UPDATE idempotency SET reply = ? WHERE hold_id = ?"
-_AUDIT = "INSERT INTO audit (at_ns, action, subject, detail) VALUES (?, ?, ?, ?)"
+_AUDIT = "INSERT INTO audit (at_ns, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
 
 Values = tuple[Any, ...]
 
@@ -109,8 +110,8 @@ class SqliteBook:
         self._open_holds = open_holds
         self.touched_accounts: dict[str, Account] = {}
         self.touched_keys: dict[str, Key] = {}
-        self._days: dict[tuple[str, int], UsageDay] = {}
-        self._models: dict[tuple[str, int, str, str], UsageModel] = {}
+        self.touched_days: dict[tuple[str, int], UsageDay] = {}
+        self.touched_models: dict[tuple[str, int, str, str], UsageModel] = {}
         self._new_holds: list[HoldRow] = []
         self._attempts: dict[tuple[str, str], list[Attempt]] = {}
         self._new_attempts: list[Attempt] = []
@@ -160,10 +161,10 @@ class SqliteBook:
     def usage_day(self, account_id: str, day: int) -> UsageDay:
         """The account's day, made where there is none."""
         index = (account_id, day)
-        found = self._days.get(index)
+        found = self.touched_days.get(index)
         if found is None:
             row = self.connection.execute(_USAGE_DAY, index).fetchone()
-            found = self._days[index] = UsageDay(account_id=account_id, day=day)
+            found = self.touched_days[index] = UsageDay(account_id=account_id, day=day)
             if row is not None:
                 _, _, found.posted_input, found.posted_output, *reserved = row
                 found.reserved_input, found.reserved_output, found.requests = reserved
@@ -173,14 +174,14 @@ class SqliteBook:
     def usage_model(self, account_id: str, day: int, key_id: str, model: str) -> UsageModel:
         """The day's row of one key and model, made where there is none."""
         index = (account_id, day, key_id, model)
-        found = self._models.get(index)
+        found = self.touched_models.get(index)
         if found is None:
             row = self.connection.execute(_USAGE_MODEL, index).fetchone()
             if row is None:
                 found = UsageModel(account_id=account_id, day=day, key_id=key_id, model=model)
             else:
                 found = UsageModel(**dict(zip(UsageModel.__struct_fields__, row, strict=True)))
-            self._models[index] = found
+            self.touched_models[index] = found
             self._written[index] = astuple(found)
         return found
 
@@ -191,7 +192,7 @@ class SqliteBook:
             found = copy(self._open_holds.get(hold_id)) or self._load_hold(hold_id)
             if found is not None:
                 self.touched_holds[hold_id] = found
-                self._written[hold_id] = _closing(found)
+                self._written[hold_id] = closing_values(found)
         return found
 
     def _load_hold(self, hold_id: str) -> HoldRow | None:
@@ -202,7 +203,7 @@ class SqliteBook:
         """A new hold, as a reserve makes it: open, nothing charged."""
         self._new_holds.append(row)
         self.touched_holds[row.id] = row
-        self._written[row.id] = _closing(row)
+        self._written[row.id] = closing_values(row)
 
     def attempts(self, key_id: str, name: str) -> list[Attempt]:
         """What was admitted for that key under that Idempotency-Key."""
@@ -223,18 +224,18 @@ class SqliteBook:
         """The whole answer of a hold that was made under an Idempotency-Key."""
         self._replies.append((reply, hold_id))
 
-    def audit(self, at_ns: int, action: str, subject: str, detail: dict[str, Any]) -> None:
-        """One line of the audit log."""
-        self.connection.execute(_AUDIT, (at_ns, action, subject, orjson.dumps(detail).decode()))
+    def audit(self, at: Moment, action: str, subject: str, detail: dict[str, Any]) -> None:
+        """One line of the audit log, in the name of ``at.actor``."""
+        self.connection.execute(_AUDIT, (at.now_ns, at.actor, action, subject, orjson.dumps(detail).decode()))
 
     def write(self) -> None:
         """Bring the tables up to date with the rows. sqlite3.Error if the file refuses."""
         self._write_changed(_WRITE_ACCOUNT, self.touched_accounts, _flat)
         self._write_changed(_WRITE_KEY, self.touched_keys, _flat)
-        self._write_changed(_WRITE_DAY, self._days, astuple)
-        self._write_changed(_WRITE_MODEL, self._models, astuple)
+        self._write_changed(_WRITE_DAY, self.touched_days, astuple)
+        self._write_changed(_WRITE_MODEL, self.touched_models, astuple)
         if self._new_holds:
-            self.connection.executemany(_INSERT_HOLD, [_opening(row) for row in self._new_holds])
+            self.connection.executemany(INSERT_HOLD, [opening_values(row) for row in self._new_holds])
             self._new_holds.clear()
         self._write_holds()
         if self._new_attempts or self._replies:
@@ -263,12 +264,12 @@ class SqliteBook:
     def _write_holds(self) -> None:
         changed = []
         for hold_id, row in self.touched_holds.items():
-            values = _closing(row)
+            values = closing_values(row)
             if self._written[hold_id] != values:
                 self._written[hold_id] = values
                 changed.append(values)
         if not changed:
             return
         # The guard of "closed exactly once": an update that finds its row closed is a broken book, not a no-op.
-        if self.connection.executemany(_UPDATE_HOLD, changed).rowcount != len(changed):
+        if self.connection.executemany(UPDATE_HOLD, changed).rowcount != len(changed):
             raise sqlite3.IntegrityError("a hold was closed behind the book's back")

@@ -23,6 +23,11 @@ class Breaker:
         """True while others should be tried first."""
         return now < self._until
 
+    @property
+    def until(self) -> float:
+        """When its cool-down ends (or ended); 0.0 without one."""
+        return self._until
+
     def succeeded(self) -> None:
         self._faults = 0
         self._until = 0.0

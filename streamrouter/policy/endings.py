@@ -5,6 +5,7 @@ The table is docs/ledger.md's "what is charged". ``Source`` says where the numbe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -33,8 +34,14 @@ class Ending(Struct, frozen=True, kw_only=True):
     duration_ms: int = 0
     gap_p99_ms: int | None = None  # between two reads of a stream that brought events; None below two reads
     events: int = 0
+    answer_ms: int | None = None  # when the upstream's 200 came, of a stream
+    attempts: Sequence[tuple[str, str]] = ()  # upstreams in turn, each with ``ok`` or an error code
 
 
-def released(reason: str, *, upstream: str = "", duration_ms: int = 0) -> Ending:
+def released(
+    reason: str, *, upstream: str = "", duration_ms: int = 0, attempts: Sequence[tuple[str, str]] = ()
+) -> Ending:
     """Nothing was sent or billed: the hold is given back whole."""
-    return Ending(reason=reason, source="none", released=True, upstream=upstream, duration_ms=duration_ms)
+    return Ending(
+        reason=reason, source="none", released=True, upstream=upstream, duration_ms=duration_ms, attempts=attempts
+    )

@@ -7,6 +7,7 @@ configured ``owner/name``. Last, ids with a configured ending are passed on to t
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -18,11 +19,12 @@ _PASSED_ON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def namings(config: Config) -> dict[str, Catalog]:
-    """The catalogs of the surfaces that do not simply serve all models by their ids."""
+def namings(config: Config, catalog: Catalog | None = None) -> dict[str, Catalog]:
+    """The catalogs of the surfaces that do not simply serve all models by their ids, made of those in ``catalog``."""
     plain = SurfaceConfig().model_names
+    models = (catalog or Catalog(config)).models
     return {
-        surface.name: Naming(config, surface)
+        surface.name: Naming(config, surface, models)
         for surface in config.surface
         if surface.models is not None or surface.model_names != plain
     }
@@ -31,10 +33,9 @@ def namings(config: Config) -> dict[str, Catalog]:
 class Naming(Catalog):
     """A catalog that knows a surface's names. Allow-lists hold model ids, whatever a request calls them."""
 
-    def __init__(self, config: Config, surface: SurfaceConfig) -> None:
-        super().__init__(config)
-        if surface.models is not None:
-            self.models = {name: self.models[name] for name in surface.models if name in self.models}
+    def __init__(self, config: Config, surface: SurfaceConfig, models: Mapping[str, Model]) -> None:
+        wanted = models if surface.models is None else surface.models
+        self.models = {name: models[name] for name in wanted if name in models}
         self._names = surface.model_names
         self._passed_on = {
             ending: [name for name, upstream in config.upstreams.items() if is_of(upstream, preset)]

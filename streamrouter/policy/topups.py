@@ -13,6 +13,7 @@ from msgspec import Struct
 from streamrouter.config.schema import SurfaceConfig
 from streamrouter.policy.money import nano_to_usd, scaled, usd_to_nano
 
+USUAL_USD = "5"
 _WHOLE = 100 * 10_000  # a fee is kept in ten-thousandths of a percent, so this is 100 %
 
 
@@ -45,11 +46,15 @@ class Terms(Struct, frozen=True):
         least = f"the least top-up is {nano_to_usd(self.minimum)} USD"
         if not self.taken_out or not bill.fee:
             return f"{least}, not {nano_to_usd(bill.credit)}"
-        payment = -(-max(self.minimum, 1) * _WHOLE // (_WHOLE - self.fee_rate))
         return (
             f"{least} after the fee, and {nano_to_usd(bill.payment)} would leave {nano_to_usd(bill.credit)};"
-            f" pay {nano_to_usd(payment)} or more"
+            f" pay {nano_to_usd(self.least())} or more"
         )
+
+    def least(self) -> int:
+        """The least amount (nano-USD) that ``bill`` takes."""
+        least = max(self.minimum, 1)
+        return -(-least * _WHOLE // (_WHOLE - self.fee_rate)) if self.taken_out and self.fee_rate < _WHOLE else least
 
 
 def terms_of(surfaces: Sequence[SurfaceConfig], used: Collection[str]) -> Terms:
@@ -67,3 +72,11 @@ def terms_of(surfaces: Sequence[SurfaceConfig], used: Collection[str]) -> Terms:
         fee_rate=scaled(dearest.topup_fee_percent, 4),
         taken_out=dearest.topup_fee == "taken_out",
     )
+
+
+def suggested(surface: SurfaceConfig) -> str:
+    """The amount (USD) that a refusal for want of balance proposes: the least that is taken, 5 where any is."""
+    terms = terms_of([surface], ())
+    if not terms.minimum:
+        return USUAL_USD
+    return nano_to_usd(terms.least()) if terms.taken_out else surface.topup_minimum

@@ -270,3 +270,30 @@ async def test_every_verb_refuses_a_field_that_it_does_not_know(desk: Desk) -> N
 async def test_an_unknown_verb_names_the_nearest(desk: Desk) -> None:
     error = await refusal(desk, "user.delete", {})
     assert (error.code, "did you mean" in error.message) == ("unknown_verb", True)
+
+
+async def test_a_keys_list_and_cap_are_set_and_audited(desk: Desk, ledger: Ledger) -> None:
+    await perform(desk, "user.create", {"user": "bob"})
+    key = await perform(desk, "key.create", {"user": "bob", "models": ["demo"], "concurrency": 2})
+    changed = await perform(desk, "key.set", {"id": key["id"], "concurrency": None})
+    assert (changed["user"], changed["models"], changed["concurrency"]) == ("bob", ["demo"], None)
+    changed = await perform(desk, "key.set", {"id": key["id"], "models": ["gpt-4o"], "concurrency": 7})
+    assert (changed["models"], changed["concurrency"]) == (["gpt-4o"], 7)
+    found = ledger.key_by_hash(secret_hash(key["key"]))
+    assert found is not None and (found[0].models, found[0].concurrency) == (["gpt-4o"], 7)
+    [line, *_] = (await perform(desk, "audit.list", {}))["data"]
+    assert (line["action"], line["subject"], line["detail"]) == (
+        "key_set",
+        key["id"],
+        {"models": ["gpt-4o"], "concurrency": 7},
+    )
+    assert (await refusal(desk, "key.set", {"id": key["id"]})).code == "invalid_value"
+    assert "did you mean" in (await refusal(desk, "key.set", {"id": key["id"], "models": ["gpt-4"]})).message
+    assert (await refusal(desk, "key.set", {"id": "key_none", "concurrency": 1})).code == "not_found"
+
+
+async def test_keys_of_everybody(desk: Desk) -> None:
+    for name in ("bob", "ann"):
+        await perform(desk, "user.create", {"user": name})
+        await perform(desk, "key.create", {"user": name})
+    assert sorted(key["user"] for key in await perform(desk, "key.list", {})) == ["ann", "bob"]

@@ -16,6 +16,8 @@ from tests.ledger.books import DAY, account, moment
 
 
 class Op:
+    plain, changes = False, True
+
     def __init__(self, act: Callable[[SqliteBook], Any]) -> None:
         self.act = act
 

@@ -80,7 +80,7 @@ def test_every_breach_is_found_and_named(raw: sqlite3.Connection, statement: str
 
 
 def test_a_day_set_back_by_an_operator_is_no_breach(raw: sqlite3.Connection) -> None:
-    SqliteBook(raw, {}).audit(1, "day_accepted", "5", {})
+    SqliteBook(raw, {}).audit(moment(), "day_accepted", "5", {})
     schema.set_meta(raw, "last_day", 5)
     assert invariants.check(raw) == []
 

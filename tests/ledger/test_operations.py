@@ -2,22 +2,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from streamrouter.errors import Refusal
-from streamrouter.ledger import rules
+from streamrouter.ledger import rules, schema
+from streamrouter.ledger.book import Moment
 from streamrouter.ledger.denials import unknown_key
+from streamrouter.ledger.engine import Failed
 from streamrouter.ledger.operations import (
     AskOperation,
+    CommandOperation,
     ExtendOperation,
     ReserveOperation,
     SettleOperation,
     release_operation,
 )
 from streamrouter.ledger.records import Hold, Settled
-from tests.ledger.books import book, command, finished, moment
+from streamrouter.ledger.sqlite_book import SqliteBook
+from tests.ledger.books import account, book, command, finished, moment
+
+
+@pytest.fixture
+def sqlite_book() -> Iterator[SqliteBook]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        schema.prepare(connection)
+        yield SqliteBook(connection, {})
 
 
 def a_hold() -> Hold:
@@ -118,6 +132,43 @@ async def test_an_extension_tells_the_hold() -> None:
     ExtendOperation(hold, 500, urgent=True).done(500)
     await asyncio.sleep(0)
     assert calls == [4]
+
+
+@pytest.mark.parametrize("error", [LookupError("x"), ValueError("x"), Refusal("link_expired", "x")])
+async def test_a_read_that_fails_undoes_nothing(error: Exception, sqlite_book: SqliteBook) -> None:
+    """Raised, it would make the whole batch begin again, each operation with a commit of its own."""
+
+    def fails(raw: sqlite3.Connection) -> None:
+        raise error
+
+    operation = AskOperation(fails, asyncio.get_running_loop().create_future())
+    assert operation.apply(sqlite_book, moment()) == Failed(error)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda book: book.audit(moment(), "done", "by half", {}),
+        lambda book: book.add_account(account(id="acct_2", name="half")),
+    ],
+)
+async def test_an_act_that_is_refused_undoes_the_others_only_if_it_is_half_done(
+    sqlite_book: SqliteBook, change: Callable[[SqliteBook], None]
+) -> None:
+    sqlite_book.add_account(account())
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def refused(book: SqliteBook, at: Moment) -> None:
+        assert book.account_named("team-a") is not None
+        raise ValueError("no")
+
+    def half_done(book: SqliteBook, at: Moment) -> None:
+        change(book)
+        raise ValueError("no")
+
+    assert isinstance(CommandOperation(refused, future).apply(sqlite_book, moment()), Failed)
+    with pytest.raises(ValueError, match="no"):
+        CommandOperation(half_done, future).apply(sqlite_book, moment())
 
 
 async def test_nobody_is_told_an_answer_twice_or_after_leaving() -> None:

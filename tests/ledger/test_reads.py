@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from streamrouter.ledger import reads, rules, schema
 from streamrouter.ledger.sqlite_book import SqliteBook
-from tests.ledger.books import DAY, NOON_NS, account, command, finished, key, moment
+from tests.ledger.books import DAY, NOON_NS, account, command, finished, key, moment, opened, with_key
 
 
 @pytest.fixture
@@ -46,3 +47,17 @@ def test_usage_tells_what_is_used_reserved_and_capped(raw: sqlite3.Connection) -
 def test_an_unknown_account_says_where_to_look(raw: sqlite3.Connection) -> None:
     with pytest.raises(LookupError, match="user list"):
         reads.usage(raw, "nobody", DAY)
+
+
+async def test_everybodys_day_at_once_is_what_each_one_is_told(tmp_path: Path) -> None:
+    async with opened(str(tmp_path / "l.db")) as ledger:
+        first = await with_key(ledger, "b", daily_input=1000)
+        await ledger.create_account("a", {})
+        gone, _ = await ledger.create_key("b", "main", "sk-", None, None)
+        await ledger.revoke_key(gone.id)
+        await ledger.settle_durably(await ledger.reserve(command(key_id=first)), finished(7, 5))
+        await ledger.reserve(command(key_id=first))
+        found = await ledger.ask(lambda raw: reads.usages(raw, DAY))
+        assert [(account.name, keys) for account, _, keys in found] == [("a", 0), ("b", 1)]
+        assert [usage for _, usage, _ in found] == [await ledger.usage("a"), await ledger.usage("b")]
+        assert (found[1][1].input["used"], found[1][1].in_flight) == (7, 1)

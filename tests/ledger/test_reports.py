@@ -45,7 +45,7 @@ async def test_a_report_by_each_of_its_columns(ledger: Ledger) -> None:
 async def test_a_report_of_some_days_and_of_one_user(ledger: Ledger) -> None:
     assert await rows(ledger, "model", DAY + 1) == [("small", 1, 50, 5, 0)]
     assert await rows(ledger, "model", 0, "team-b") == [("small", 1, 100, 30, 40)]
-    with pytest.raises(LookupError, match="no account 'nobody'"):
+    with pytest.raises(LookupError, match="no user 'nobody'"):
         await rows(ledger, "model", 0, "nobody")
 
 

@@ -72,7 +72,7 @@ def test_the_file_itself_refuses_what_breaks_the_books(raw: sqlite3.Connection, 
     book.add_key(key())
     reserved: Any = rules.reserve(book, command(), moment())
     rules.settle(book, reserved.id, finished(), NOON_NS)
-    book.audit(NOON_NS, "tested", "acct_1", {})
+    book.audit(moment(), "tested", "acct_1", {})
     book.write()
     raw.execute("INSERT INTO entry VALUES ('ent_1', 'acct_1', 'payment', 5, NULL, 0)")
     with pytest.raises(sqlite3.IntegrityError):

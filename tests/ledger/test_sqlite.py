@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,23 @@ def test_a_read_only_file_or_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "l.db").touch()
     os.chmod(tmp_path / "l.db", 0o444)
     assert run_as_nobody(file) == 0
+
+
+async def test_the_loop_may_use_the_connection_while_its_thread_has_nothing_to_do(tmp_path: Path) -> None:
+    connection = await sqlite.connect(str(tmp_path / "l.db"), FAST, None, sqlite3.connect)
+    raw = connection.idle
+    assert raw is not None
+    go = threading.Event()
+    job = asyncio.ensure_future(connection.run(lambda _: go.wait(5)))
+    await asyncio.sleep(0)
+    job.cancel()  # nobody waits for it any more, but it runs
+    await asyncio.gather(job, return_exceptions=True)
+    assert _idle(connection) is None
+    go.set()
+    await connection.run(lambda _: None)
+    assert _idle(connection) is raw
+    await connection.close()
+
+
+def _idle(connection: sqlite.Connection) -> sqlite3.Connection | None:
+    return connection.idle

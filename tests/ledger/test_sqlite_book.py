@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streamrouter.ledger import rules, schema
 from streamrouter.ledger.records import HoldRow
@@ -87,5 +88,7 @@ def test_a_hold_that_was_closed_behind_the_books_back_is_an_error(raw: sqlite3.C
 
 
 def test_an_audit_line_is_json(raw: sqlite3.Connection) -> None:
-    SqliteBook(raw, {}).audit(1, "tested", "acct_1", {"daily_input": None})
-    assert raw.execute("SELECT * FROM audit").fetchall() == [(1, 1, "tested", "acct_1", '{"daily_input":null}')]
+    at = moment()
+    SqliteBook(raw, {}).audit(replace(at, actor="anna"), "tested", "acct_1", {"daily_input": None})
+    found = raw.execute("SELECT number, at_ns, actor, action, subject, detail FROM audit").fetchall()
+    assert found == [(1, at.now_ns, "anna", "tested", "acct_1", '{"daily_input":null}')]

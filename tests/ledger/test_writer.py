@@ -86,6 +86,11 @@ async def writer(disk: Disk) -> AsyncIterator[Writer]:
     await made.close(1.0)
 
 
+async def turns(many: int) -> None:
+    for _ in range(many):
+        await asyncio.sleep(0)
+
+
 def is_unavailable(told: Any) -> bool:
     return isinstance(told, Refusal) and told.code == "ledger_unavailable"
 
@@ -94,8 +99,7 @@ async def test_a_batch_is_what_arrived_during_the_commit_before(writer: Writer, 
     disk.free.clear()
     operations = [Told(str(number)) for number in range(5)]
     writer.put(operations[0])
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns(8)
     for operation in operations[1:]:
         writer.put(operation)
     assert writer.queue_length == 4
@@ -250,3 +254,24 @@ async def test_closing_gives_up_on_a_file_that_cannot_be_written(disk: Disk) -> 
     writer.put(kept)
     assert not await writer.close(0.05)
     assert is_unavailable(kept.told) and disk.fatal == []
+
+
+async def test_what_the_loop_has_at_hand_comes_along(writer: Writer, disk: Disk) -> None:
+    operations = [Told(str(number)) for number in range(3)]
+    for operation in operations:
+        writer.put(operation)
+        await asyncio.sleep(0)
+    await until(lambda: all(operation.told for operation in operations))
+    assert disk.batches == [["0", "1", "2"]]
+
+
+async def test_a_loop_whose_turns_are_long_is_not_waited_for(
+    writer: Writer, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "GATHER_S", 0.0)
+    first, second = Told("first"), Told("second")
+    writer.put(first)
+    await turns(3)
+    writer.put(second)
+    await until(lambda: second.told)
+    assert disk.batches == [["first"], ["second"]]

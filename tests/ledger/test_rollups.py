@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamrouter.ledger import rollups
+from streamrouter.ledger.ledger import Ledger
+from streamrouter.ops.series import Sample, Slot
+from tests.ledger.books import NOON_NS, HeldClock, opened
+
+MINUTE = NOON_NS // 60_000_000_000
+
+
+def slot(requests: int, active: int = 1) -> Slot:
+    made = Slot(active=active)
+    for number in range(requests):
+        made.count(
+            Sample(error=number == 0, input_tokens=5, output_tokens=7, cost=11, ttft_ms=100 + number, gap_p99_ms=9)
+        )
+    return made
+
+
+async def read(ledger: Ledger, since: int = 0, until: int = 2**40) -> list[tuple[int, Slot]]:
+    return await ledger.ask(lambda raw: rollups.read(raw, since, until))
+
+
+async def test_a_minute_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    async with opened(str(tmp_path / "l.db")) as ledger:
+        await ledger.act(rollups.write, {MINUTE: slot(3), MINUTE + 2: slot(1)})
+        assert await read(ledger) == [(MINUTE, slot(3)), (MINUTE + 2, slot(1))]
+        assert await read(ledger, MINUTE + 1) == [(MINUTE + 2, slot(1))]
+        assert await read(ledger, 0, MINUTE + 2) == [(MINUTE, slot(3))]
+
+
+async def test_a_minute_that_is_there_is_added_to(tmp_path: Path) -> None:
+    async with opened(str(tmp_path / "l.db")) as ledger:
+        await ledger.act(rollups.write, {MINUTE: slot(3, active=4)})
+        await ledger.act(rollups.write, {MINUTE: slot(2, active=2)})
+        whole = slot(3, active=4)
+        whole.merge(slot(2))
+        assert await read(ledger) == [(MINUTE, whole)]
+
+
+async def test_minutes_are_forgotten_after_90_days(tmp_path: Path) -> None:
+    clock = HeldClock()
+    async with opened(str(tmp_path / "l.db"), clock) as ledger:
+        await ledger.act(rollups.write, {MINUTE: slot(1)})
+        clock.pass_s(rollups.KEPT_DAYS * 86_400)
+        await ledger.act(rollups.write, {})
+        assert len(await read(ledger)) == 1
+        clock.pass_s(60)
+        await ledger.act(rollups.write, {})
+        assert await read(ledger) == []
+
+
+async def test_a_read_is_bounded(tmp_path: Path) -> None:
+    async with opened(str(tmp_path / "l.db")) as ledger:
+        await ledger.act(rollups.write, {MINUTE + number: Slot(requests=1) for number in range(rollups.PAGE + 1)})
+        assert len(await read(ledger)) == rollups.PAGE
