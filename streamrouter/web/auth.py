@@ -39,8 +39,11 @@ def presented_key(scope: Scope, surface: SurfaceConfig) -> bytes | None:
     return None
 
 
-def authenticate(scope: Scope, surface: SurfaceConfig, keys: KeyBook) -> Caller:
-    """The caller, or a Refusal (401). A key of another surface is as unknown as one that never was."""
+def authenticate(scope: Scope, surface: SurfaceConfig, keys: KeyBook, now_ns: int) -> Caller:
+    """The caller, or a Refusal (401). A key of another surface is as unknown as one that never was.
+
+    ``now_ns`` (Unix time) is what the end of a rotated key is measured by.
+    """
     secret = presented_key(scope, surface)
     if not secret:
         ways = " or ".join("Authorization: Bearer" if way == "bearer" else way for way in surface.auth)
@@ -51,10 +54,17 @@ def authenticate(scope: Scope, surface: SurfaceConfig, keys: KeyBook) -> Caller:
     key, account = found
     if key.status != "active":
         raise Refusal("invalid_api_key", "This API key was revoked. Ask the admin for a new one.")
+    if key.expired(now_ns):
+        raise Refusal("invalid_api_key", "This API key was replaced and has expired. Use the one that replaced it.")
     if account.status != "active":
         raise Refusal("invalid_api_key", "The account of this API key is disabled. Ask the admin.")
+    return Caller(key, account, surface, client_id(scope), traceparent(scope))
+
+
+def traceparent(scope: Scope) -> str:
+    """The trace that the client is in, "" if it names none that may be forwarded."""
     trace = header(scope, b"traceparent") or b""
-    return Caller(key, account, surface, client_id(scope), trace.decode() if _TRACEPARENT.fullmatch(trace) else "")
+    return trace.decode() if _TRACEPARENT.fullmatch(trace) else ""
 
 
 def client_id(scope: Scope) -> str:

@@ -17,7 +17,7 @@ from streamrouter.errors import Refusal
 from streamrouter.gateway import Gateway
 from streamrouter.ops.logs import Log, where
 from streamrouter.ops.metrics import Metrics
-from streamrouter.web.auth import authenticate, client_id
+from streamrouter.web.auth import authenticate, client_id, traceparent
 from streamrouter.web.body import ClientLeft, check_media_type, read_body
 from streamrouter.web.cors import Cors
 from streamrouter.web.idempotency import idempotency_of
@@ -56,11 +56,14 @@ class Completions:
         request_id = ids.request_id(self._clock.now_ns())
         extra = self._cors.headers(scope)
         reply = HttpReply(scope, receive, send, extra)
+        self._gateway.serving += 1
         try:
             await self._serve(scope, receive, request_id, reply)
         except Refusal as refusal:
             self._metrics.refused(refusal.code)
-            self._log.event("info", "refused", id=request_id, code=refusal.code, client_id=client_id(scope))
+            if self._gateway.tracing is not None:
+                self._gateway.tracing.refused(request_id, refusal.code, traceparent(scope))
+            self._log.event("info", "refused", id=request_id, code=refusal.code, client_id=client_id(scope) or None)
             await send_refusal(send, refusal, request_id, headers=self._echo(scope, extra), style=self._dialect.style)
         except ClientLeft:
             self._log.event("info", "client_left", id=request_id, status=499)
@@ -68,11 +71,13 @@ class Completions:
             self._log.event("error", "internal_error", id=request_id, kind=type(error).__name__, at=where(error))
             if not reply.started:
                 await send_refusal(send, INTERNAL_ERROR, request_id, headers=extra, style=self._dialect.style)
+        finally:
+            self._gateway.serving -= 1
 
     async def _serve(self, scope: Scope, receive: Receive, request_id: str, reply: HttpReply) -> None:
         if scope["method"] != "POST":
             raise Refusal("method_not_allowed", "Chat completions are asked for with POST.")
-        caller = authenticate(scope, self._surface, self._gateway.ledger)
+        caller = authenticate(scope, self._surface, self._gateway.ledger, self._clock.now_ns())
         if self._draining():
             raise Refusal("server_shutdown", "The server is shutting down. Retry in a moment.", retry_after_s=1)
         check_media_type(scope)

@@ -8,6 +8,7 @@ Routing and authentication read ``scope["path"]`` only, never the Host header.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,6 +20,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
 MOST_HEADERS = 100
 MOST_HEADER_BYTES = 16 * 1024
 MOST_PATH_BYTES = 4096
+_OWN_PLACE = frozenset({".", ".."})
 
 
 class Gate:
@@ -51,21 +53,23 @@ def verdict(scope: Scope) -> Refusal | None:
         return Refusal("method_not_allowed", "This method is not served here.")
     if not path.startswith("/") or path.startswith("//") or len(path) > MOST_PATH_BYTES:
         return Refusal("bad_request", "The request's target must be a plain path.")
-    if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
+    if not path.isprintable() or "\\" in path or ("/." in path and not _OWN_PLACE.isdisjoint(path.split("/"))):
         return Refusal("bad_request", "The request's path holds characters or segments that are not allowed.")
     headers = scope["headers"]
-    if len(headers) > MOST_HEADERS or sum(len(k) + len(v) for k, v in headers) > MOST_HEADER_BYTES:
+    if len(headers) > MOST_HEADERS or len(b"".join(chain.from_iterable(headers))) > MOST_HEADER_BYTES:
         return Refusal("bad_request", f"At most {MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes of them, please.")
     return _framing(headers)
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> Refusal | None:
     """Two framings at once are how requests are smuggled past an edge (RFC 9112 section 6.1)."""
-    names = [name for name, _ in headers]
-    if b"transfer-encoding" in names and b"content-length" in names:
+    by_name = dict(headers)
+    if b"transfer-encoding" in by_name and b"content-length" in by_name:
         return Refusal("bad_request", "A request has either Content-Length or Transfer-Encoding, not both.")
-    if names.count(b"content-length") > 1 or names.count(b"host") > 1 or names.count(b"authorization") > 1:
-        return Refusal("bad_request", "A header that may stand once stands twice.")
-    if any(name == b"upgrade" and b"h2c" in value.lower() for name, value in headers):
+    if len(by_name) != len(headers):
+        names = [name for name, _ in headers]
+        if names.count(b"content-length") > 1 or names.count(b"host") > 1 or names.count(b"authorization") > 1:
+            return Refusal("bad_request", "A header that may stand once stands twice.")
+    if b"upgrade" in by_name and any(name == b"upgrade" and b"h2c" in value.lower() for name, value in headers):
         return Refusal("bad_request", "HTTP/2 is not spoken on a clear-text port.")
     return None

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from streamrouter.errors import Refusal
 from streamrouter.ledger.records import Idempotency
+from streamrouter.web.body import header
 
 _NAME = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
@@ -18,9 +19,9 @@ def idempotency_of(scope: Scope, body: bytes) -> Idempotency | None:
 
     The fingerprint is the SHA-256 of method, path and the body as it came: a repetition is byte for byte the same.
     """
-    found = [value.strip() for name, value in scope["headers"] if name == b"idempotency-key"]
-    if not found:
+    if header(scope, b"idempotency-key") is None:
         return None
+    found = [value.strip() for name, value in scope["headers"] if name == b"idempotency-key"]
     if len(found) > 1 or _NAME.fullmatch(found[0]) is None:
         raise Refusal(
             "invalid_value",

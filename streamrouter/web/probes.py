@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from streamrouter.errors import Refusal
 from streamrouter.ops.metrics import Metrics
+from streamrouter.web import paced
 
 
 class Probes:
@@ -20,11 +21,13 @@ class Probes:
         self._reasons = reasons
         self._metrics = metrics
         self._serve_metrics = serve_metrics
+        self._paced = paced.PacedStream().watched
 
     def routes(self) -> list[Route]:
         return [
             Route("/healthz", self.health, methods=["GET"]),
             Route("/readyz", self.ready, methods=["GET"]),
+            Route(paced.PATH, self._paced, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
 

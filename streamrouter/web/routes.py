@@ -16,6 +16,7 @@ from streamrouter.config.schema import SurfaceConfig
 from streamrouter.errors import Refusal
 from streamrouter.web.body import header
 from streamrouter.web.completions import Completions
+from streamrouter.web.console.mount import Console
 from streamrouter.web.cors import Cors
 from streamrouter.web.probes import Probes
 from streamrouter.web.replies import INTERNAL_ERROR
@@ -55,8 +56,10 @@ class Router:
         probes: Probes,
         cors: Cors,
         new_id: Callable[[], str],
+        console: Console | None = None,
     ) -> None:
         self._cors = cors
+        self._console = console
         self._new_id = new_id
         hosts = dict.fromkeys(["", *(_host(surface) for surface, _, _ in surfaces)])
         self._sites = {host.encode("ascii"): self._site(host, surfaces, probes) for host in hosts}
@@ -86,6 +89,9 @@ class Router:
         return _Site(hot, rest, routes, sorted(styles.items(), key=lambda entry: -len(entry[0])))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._console is not None and self._console.at(scope["path"]):
+            await self._console(scope, receive, send)
+            return
         if scope["method"] == "OPTIONS":
             await self._cors.preflight(scope, send)
             return

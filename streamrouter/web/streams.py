@@ -55,6 +55,12 @@ class Streams:
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def of(self, gateway: Gateway) -> Streams:
+        """The same streams to come back to; new ones are served by ``gateway``."""
+        made = Streams(gateway, self.replays, self._log)
+        made._tasks = self._tasks
+        return made
+
     async def serve(self, call: Call, caller: Caller, reply: Reply) -> None:
         """As the gateway's ``serve``, but the stream outlives ``reply``. Raises what that raises before the status."""
         replay = self.replays.new(call.id, caller.key.id)
@@ -62,6 +68,7 @@ class Streams:
             await self._gateway.serve(call, caller, reply)
             return
         outliving = _Outliving(replay, reply)
+        self._gateway.serving += 1
         task = asyncio.create_task(self._run(call, caller, replay, outliving))
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, replay))
@@ -85,6 +92,7 @@ class Streams:
     def _ended(self, task: asyncio.Task[None], replay: Replay) -> None:
         """A bug that shows after the status has nobody to be told to but the log."""
         self._tasks.discard(task)
+        self._gateway.serving -= 1
         error = None if task.cancelled() else task.exception()
         if error is not None and replay.committed:
             self._log.event("error", "internal_error", id=replay.id, kind=type(error).__name__, at=where(error))

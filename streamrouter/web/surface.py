@@ -44,7 +44,7 @@ class SurfacePages:
         ]
 
     def _caller(self, request: Request) -> Caller:
-        return authenticate(request.scope, self._surface, self._gateway.ledger)
+        return authenticate(request.scope, self._surface, self._gateway.ledger, self._gateway.clock.now_ns())
 
     def _json(self, request: Request, value: object) -> Response:
         response = Response(orjson.dumps(value), media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -14,6 +14,7 @@ from tests.support.asgi import Pairs, scope_of
 
 SECRET = "sk-0123456789abcdef"
 MAIN = SurfaceConfig(name="main")
+NOW_NS = 1_000_000_000
 ONLY_BEARER = SurfaceConfig(name="main", auth=["bearer"])
 ONLY_API_KEY = SurfaceConfig(name="main", auth=["api-key"])
 BEARER = ("authorization", f"Bearer {SECRET}")
@@ -52,10 +53,15 @@ def test_which_key_is_presented(headers: Pairs, surface: SurfaceConfig, secret: 
     assert presented_key(scope_of(headers=headers), surface) == secret
 
 
+def test_a_rotated_key_is_good_until_its_end() -> None:
+    keys = Keys(by=key(expires_ns=NOW_NS + 1))
+    assert authenticate(scope_of(headers=[BEARER]), MAIN, keys, NOW_NS).key is keys.found[0]
+
+
 def test_a_good_key_is_its_caller() -> None:
     trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     scope = scope_of(headers=[BEARER, ("x-request-id", "mine-1"), ("traceparent", trace)])
-    caller = authenticate(scope, MAIN, Keys())
+    caller = authenticate(scope, MAIN, Keys(), NOW_NS)
     assert (caller.key.id, caller.account.name, caller.surface) == ("key_1", "team-a", MAIN)
     assert (caller.client_request_id, caller.traceparent) == ("mine-1", trace)
 
@@ -70,13 +76,14 @@ def test_a_good_key_is_its_caller() -> None:
         ([("authorization", "Bearer clé")], Keys(), "invalid_api_key", "not valid here"),
         ([BEARER], Keys(by=key(surface="admin")), "invalid_api_key", "not valid here"),
         ([BEARER], Keys(by=key(status="revoked")), "invalid_api_key", "revoked"),
+        ([BEARER], Keys(by=key(expires_ns=NOW_NS)), "invalid_api_key", "replaced and has expired"),
         ([BEARER], Keys(of=account(status="disabled")), "invalid_api_key", "disabled"),
         ([BEARER], Keys(by=key(status="revoked", surface="admin")), "invalid_api_key", "not valid here"),
     ],
 )
 def test_who_is_refused(headers: Pairs, keys: Keys, code: str, told: str) -> None:
     with pytest.raises(Refusal, match=told) as raised:
-        authenticate(scope_of(headers=headers), MAIN, keys)
+        authenticate(scope_of(headers=headers), MAIN, keys, NOW_NS)
     assert raised.value.code == code
     assert raised.value.rule.status == 401
     assert SECRET[:-1] not in raised.value.message
@@ -86,7 +93,7 @@ def test_who_is_refused(headers: Pairs, keys: Keys, code: str, told: str) -> Non
 def test_a_huge_key_is_not_hashed(size: int, looked: int) -> None:
     keys = Keys()
     with pytest.raises(Refusal):
-        authenticate(scope_of(headers=[("api-key", "x" * size)]), MAIN, keys)
+        authenticate(scope_of(headers=[("api-key", "x" * size)]), MAIN, keys, NOW_NS)
     assert keys.looked == looked
 
 
@@ -111,5 +118,5 @@ def test_which_id_of_the_clients_is_echoed(headers: Pairs, found: str) -> None:
 
 @pytest.mark.parametrize("trace", ["", "rubbish", "00-" + "A" * 32 + "-" + "b" * 16 + "-01", "00-a\r\nb"])
 def test_a_traceparent_that_is_none_is_dropped(trace: str) -> None:
-    caller = authenticate(scope_of(headers=[BEARER, ("traceparent", trace)]), MAIN, Keys())
+    caller = authenticate(scope_of(headers=[BEARER, ("traceparent", trace)]), MAIN, Keys(), NOW_NS)
     assert caller.traceparent == ""

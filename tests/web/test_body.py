@@ -9,6 +9,7 @@ import pytest
 from starlette.types import Message, Scope
 
 from streamrouter.errors import Refusal
+from streamrouter.relay.sink import BODY
 from streamrouter.web.body import ClientLeft, check_media_type, header, read_body
 from tests.support.asgi import Pairs, scope_of
 
@@ -61,6 +62,18 @@ async def test_a_body_that_grows_too_large_is_refused_while_it_grows(headers: Pa
         await read(receive, headers)
     assert raised.value.code == "request_too_large"
     assert receive.taken == 2
+
+
+async def test_a_body_that_is_here_already_is_not_waited_for() -> None:
+    def having(body: bytes | None) -> Scope:
+        return {**scope_of("POST"), "extensions": {BODY: lambda: body}}
+
+    receive = Arriving([b"ab"])
+    assert await read_body(having(b"x" * MOST), receive, MOST, 5) == b"x" * MOST
+    with pytest.raises(Refusal, match="10 bytes"):
+        await read_body(having(b"x" * 11), receive, MOST, 5)
+    assert receive.taken == 0
+    assert await read_body(having(None), receive, MOST, 5) == b"ab"
 
 
 async def test_a_body_that_does_not_come_in_time_is_refused() -> None:
