@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ _OUR_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "te
 def check_meaning(config: Config, report: Report) -> None:
     """Report what cannot work in ``config``, whose upstreams are resolved (config/presets.py)."""
     _check_tls(config.server, report)
+    _check_proxies(config.console.trusted_proxies, report)
     for name, upstream in config.upstreams.items():
         _check_upstream(("upstreams", name), upstream, report)
     if config.models and not config.upstreams:
@@ -54,6 +56,14 @@ def _check_tls(server: ServerConfig, report: Report) -> None:
         report(("server", missing), f"{given} is of no use without it; set {missing}")
     elif server.http2:
         report(("server", "http2"), "HTTP/2 is spoken over TLS only; set tls_cert and tls_key, or leave it off")
+
+
+def _check_proxies(networks: list[str], report: Report) -> None:
+    for number, text in enumerate(networks):
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            report(("console", "trusted_proxies", number), f'"{text}" is no address and no network of addresses')
 
 
 def _check_upstream(path: Path, upstream: UpstreamConfig, report: Report) -> None:

@@ -10,88 +10,30 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-# What SQLite, JSON and a browser all hold exactly; a longer number is a typing error, not a limit.
-_LARGEST = 2**53 - 1
-_LONGEST_S = 86_400.0  # a day: a deadline beyond it is a typing error too
-
-Positive = Annotated[int, Meta(ge=1, le=_LARGEST)]
-Natural = Annotated[int, Meta(ge=0, le=_LARGEST)]
-Seconds = Annotated[float, Meta(gt=0, le=_LONGEST_S)]
-SecondsOrZero = Annotated[float, Meta(ge=0, le=_LONGEST_S)]
-# A ``description`` is what a fault in the configuration says was expected (config/check.py).
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-        description='a name of letters, digits, ".", "_" and "-" (at most 64)',
-    ),
-]
-ModelId = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}\Z",
-        description='a model id of letters, digits and "._:/@+-" (at most 200)',
-    ),
-]
-Usd = Annotated[
-    str,
-    Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?\Z", description='USD as a decimal string such as "10.50"'),
-]
-UsdPerMillion = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?\Z",
-        description='USD per million tokens as a decimal string such as "0.15"',
-    ),
-]
-Percent = Annotated[
-    str,
-    Meta(pattern=r"^[0-9]{1,2}(\.[0-9]{1,4})?\Z", description='percent as a decimal string such as "5" or "2.5"'),
-]
-BasePath = Annotated[
-    str,
-    Meta(pattern=r"^(/[A-Za-z0-9._-]+)+\Z", description='a path such as "/v1", without a slash at its end'),
-]
-KeyPrefix = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z]+[a-z0-9_-]{0,20}\Z",
-        description='a prefix of small letters, digits, "_" and "-" such as "sk-"',
-    ),
-]
-HostName = Annotated[
-    str,
-    Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z", description='a host name such as "api.example.com", without a port'),
-]
-Origin = Annotated[
-    str,
-    Meta(pattern=r"^(\*|https?://[^/\s]+)\Z", description='"*" or an origin such as "https://app.example.com"'),
-]
-FieldName = Annotated[
-    str,
-    Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z", description='a field name of letters, digits and "_" (at most 64)'),
-]
-FieldType = Annotated[
-    str,
-    Meta(
-        pattern=r"^(any|((string|integer|number|boolean|array|object)( or (?!$)|$))+)\Z",
-        description='JSON types such as "integer", "string or array" or "any"',
-    ),
-]
-CancelPath = Annotated[
-    str,
-    Meta(
-        pattern=r"^/[A-Za-z0-9._~/-]*\{id\}[A-Za-z0-9._~/-]*\Z",
-        description='a path below base_url with {id} in it, such as "/predictions/{id}/cancel"',
-    ),
-]
-HeaderName = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", description='the name of a header, such as "x-prediction-id"')
-]
-Word = Annotated[str, Meta(pattern=r"^\S{1,64}\Z", description="a word without spaces (at most 64 characters)")]
-Bound = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
-ErrorStatus = Annotated[int, Meta(ge=400, le=599)]
-Role = Literal["developer", "system", "user", "assistant", "tool", "function"]
+from streamrouter.config.values import (
+    BasePath,
+    Bound,
+    CancelPath,
+    ErrorStatus,
+    FieldName,
+    FieldType,
+    HeaderName,
+    HostName,
+    KeyPrefix,
+    ModelId,
+    Name,
+    Natural,
+    Network,
+    Origin,
+    Percent,
+    Positive,
+    Role,
+    Seconds,
+    SecondsOrZero,
+    Usd,
+    UsdPerMillion,
+    Word,
+)
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,6 +61,9 @@ class ServerConfig(_Strict, frozen=True):
     max_waiting_requests: Positive = 4096
     cors_origins: list[Origin] = field(default_factory=list)
     metrics: bool = True
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    watch_config: bool = True
 
 
 class LedgerConfig(_Strict, frozen=True):
@@ -311,6 +256,16 @@ class SurfaceConfig(_Strict, frozen=True):
     errors: ErrorsConfig = ErrorsConfig()
 
 
+class ConsoleConfig(_Strict, frozen=True):
+    """``[console]``: the admin API and its pages.
+
+    ``trusted_proxies``: whose ``X-Forwarded-For`` is believed, for the delays after wrong passwords.
+    """
+
+    enabled: bool = True
+    trusted_proxies: list[Network] = field(default_factory=list)
+
+
 class LogConfig(_Strict, frozen=True):
     """``[log]``: ``auto`` is one coloured line per request on a terminal and JSON lines on a pipe.
 
@@ -322,6 +277,12 @@ class LogConfig(_Strict, frozen=True):
     file: str | None = None
 
 
+class TracingConfig(_Strict, frozen=True):
+    """``[tracing]``: one OpenTelemetry span per request; where it is sent is said by the standard OTEL_* variables."""
+
+    enabled: bool = False
+
+
 class Config(_Strict, frozen=True):
     """The whole file."""
 
@@ -330,6 +291,8 @@ class Config(_Strict, frozen=True):
     ledger: LedgerConfig = LedgerConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
     log: LogConfig = LogConfig()
+    console: ConsoleConfig = ConsoleConfig()
+    tracing: TracingConfig = TracingConfig()
     defaults: DefaultsConfig = DefaultsConfig()
     upstreams: dict[Name, UpstreamConfig] = field(default_factory=dict)
     models: dict[ModelId, ModelConfig] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from streamrouter.wire.fields import Field, check
 # Written by us into every forwarded request, so that no default can stand there.
 _OURS = {"model", "messages", "stream", "stream_options", "n", "best_of", "max_tokens", "max_completion_tokens"}
 _STATUSES = {str(rule.status) for rule in RULES.values()}
+_TAKEN = ("/admin/", "/console/", "/openapi.json/")  # the console's places (web/console/mount.py)
 _PARTS = {"model": "string", "messages": "array"}  # what the rest of us relies on
 
 
@@ -36,6 +37,8 @@ def check_surfaces(config: Config, report: Report) -> None:
         if place in places:
             where = f"{surface.base_path} of {place[0] or 'every host'}"
             report(("surface", number, "base_path"), f"a second surface is at {where}; each needs its own place")
+        if config.console.enabled and f"{surface.base_path}/".startswith(_TAKEN):
+            report(("surface", number, "base_path"), "the console is there; choose another place, or switch it off")
         names.add(surface.name)
         places.add(place)
         _check_dialect(("surface", number), surface, config, report)

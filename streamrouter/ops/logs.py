@@ -1,9 +1,10 @@
 """The log: JSON lines on a pipe, one coloured line per request on a terminal.
 
-One ``Log`` is made at the start and handed to whoever logs. A line is one ``write``, so that lines of several
-processes on one pipe do not mix. A log that cannot be written never fails a request: the line is counted in
-``dropped``. Fields never hold prompts, answers or secrets; the callers see to that, the cleaning here sees to lines
-that stay lines (docs/reliability.md S20).
+One ``Log`` is made at the start and handed to whoever logs. A line leaves in one ``write``, so that lines of several
+processes on one pipe do not mix. A log never fails a request and never holds one up: what its reader does not take
+waits in a bounded queue, and what that does not hold is counted in ``dropped`` (ops/lines.py). Fields never hold
+prompts, answers or secrets; the callers see to that, the cleaning here sees to lines that stay lines
+(docs/reliability.md S20).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import orjson
 
 from streamrouter.clock import Clock
 from streamrouter.config.schema import LogConfig
+from streamrouter.ops.lines import MOST_TAILED, Lines, Tail
+from streamrouter.ops.phrases import request_phrase
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -35,8 +38,6 @@ _UNPRINTABLE = re.compile(
 _RESET = "\x1b[0m"
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _DIM = "\x1b[2m"
-# What a request's line on a terminal begins with; every other field follows as key=value.
-_HEADLINE = ("status", "model", "upstream", "end")
 
 
 def clean(text: str) -> str:
@@ -49,6 +50,8 @@ def clean(text: str) -> str:
 
 
 def _loggable(value: Any) -> Any:
+    if type(value) is str and len(value) <= _LONGEST_FIELD and value.isprintable():  # most: nothing to take out
+        return value
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
@@ -57,16 +60,17 @@ def _loggable(value: Any) -> Any:
 
 
 class Log:
-    """Where log lines go. ``dropped``: how many could not be written (a full disk, a reader that is gone)."""
+    """Where log lines go, one call each. Used on the loop."""
 
     def __init__(self, clock: Clock, *, fd: int = _STDERR, json: bool = True, colour: bool = False) -> None:
         self._clock = clock
-        self._fd = fd
+        self._lines = Lines(fd)
         self._file: str | None = None
         self._json = json
         self._colour = colour
         self._lowest = _LEVELS["info"]
-        self.dropped = 0
+        self._tails: list[Tail] = []
+        self._second = -1
 
     @classmethod
     def from_config(cls, config: LogConfig, clock: Clock, environ: Mapping[str, str]) -> Log:
@@ -77,14 +81,37 @@ class Log:
         plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
         log = cls(clock, fd=fd, json=not text, colour=text and terminal and not plain)
         log._file = config.file
-        log._lowest = _LEVELS[config.level]
+        log.level(config.level)
         return log
 
-    def request(self, fields: Mapping[str, Any]) -> None:
-        """One finished request: a bug of ours (500) is an error, an upstream's or a shutdown's failure a warning."""
+    @property
+    def dropped(self) -> int:
+        """How many lines could not be written."""
+        return self._lines.dropped
+
+    def level(self, lowest: Level) -> None:
+        """Leave out what is below ``lowest`` from now on."""
+        self._lowest = _LEVELS[lowest]
+
+    def subscribe(self, most: int = MOST_TAILED) -> Tail:
+        """Every line from now on, of every level, for a reader inside the process: see ``lines.Tail``."""
+        tail = Tail(most)
+        self._tails.append(tail)
+        return tail
+
+    def unsubscribe(self, tail: Tail) -> None:
+        """Its reader is gone. A second call does nothing."""
+        if tail in self._tails:
+            self._tails.remove(tail)
+
+    def request(self, fields: Mapping[str, Any], *, at_once: bool = True) -> None:
+        """One finished request: a bug of ours (500) is an error, an upstream's or a shutdown's failure a warning.
+
+        Not ``at_once``: its line waits for ``flush``, so that several leave in one write.
+        """
         status = fields.get("status")
         level: Level = "error" if status == 500 else "warning" if isinstance(status, int) and status > 500 else "info"
-        self._write(level, "request", fields)
+        self._write(level, "request", fields, at_once)
 
     def event(self, level: Level, event: str, **fields: Any) -> None:
         """Anything else worth a line: ``event`` is a short fixed name, the fields are the particulars."""
@@ -93,45 +120,58 @@ class Log:
     def reopen(self) -> None:
         """Open the file again under its name (it was rotated). Raises OSError, and then goes on with the old one."""
         if self._file is not None:
-            fd = _open(self._file)
-            os.close(self._fd)
-            self._fd = fd
+            old = self._lines.fd
+            self._lines.move(_open(self._file))
+            os.close(old)
+
+    def flush(self) -> None:
+        """Write what waits, as far as it is taken now."""
+        self._lines.flush()
 
     def close(self) -> None:
         """Close the file, if there is one of ours."""
+        self._lines.flush()
         if self._file is not None:
             self._file = None
-            os.close(self._fd)
-            self._fd = _STDERR
+            old = self._lines.fd
+            self._lines.move(_STDERR)
+            os.close(old)
 
-    def _write(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
-        if _LEVELS[level] < self._lowest:
+    def _write(self, level: Level, event: str, fields: Mapping[str, Any], at_once: bool = True) -> None:
+        written = _LEVELS[level] >= self._lowest
+        if not written and not self._tails:
             return
-        now = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC)
+        now, stamp = self._now()
+        head = {"time": stamp, "level": level, "event": event}
         cleaned = {key: _loggable(value) for key, value in fields.items() if value is not None}
-        if self._json:
-            head = {"time": now.isoformat(timespec="milliseconds"), "level": level, "event": event}
-            line = orjson.dumps(head | cleaned | head) + b"\n"  # twice: it comes first, and no field replaces it
-        else:
-            line = (self._text(now, level, event, cleaned) + "\n").encode()
-        self._put(line)
+        line = head | cleaned | head  # twice: it comes first, and no field replaces it
+        for tail in self._tails:
+            tail.put(line)
+        if written and self._json:
+            self._lines.put(orjson.dumps(line) + b"\n", at_once=at_once)
+        elif written:
+            self._lines.put((self._text(now, level, event, cleaned) + "\n").encode(), at_once=at_once)
+
+    def _now(self) -> tuple[datetime, str]:
+        """The second that it is, and the moment as ISO 8601; a datetime is made once a second."""
+        second, ns = divmod(self._clock.now_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._made = datetime.fromtimestamp(second, UTC)
+            self._stamp = f"{self._made:%Y-%m-%dT%H:%M:%S}"
+        return self._made, f"{self._stamp}.{ns // 1_000_000:03d}+00:00"
 
     def _text(self, now: datetime, level: Level, event: str, fields: dict[str, Any]) -> str:
-        head = [str(fields.pop(key)) for key in _HEADLINE if key in fields] if event == "request" else [level, event]
-        rest = " ".join(f"{key}={value}" for key, value in fields.items())
-        headline = " ".join(head) or event
+        if event == "request":
+            headline, rest = request_phrase(fields)
+        else:
+            headline, rest = f"{level} {event}", " ".join(f"{key}={value}" for key, value in fields.items())
+        headline = headline or event
         if not self._colour:
             return f"{now:%H:%M:%S} {headline}  {rest}".rstrip()
         refused = level == "info" and headline.startswith("4")
         shade = _COLOURS["warning" if refused else level]
         return f"{_DIM}{now:%H:%M:%S}{_RESET} {shade}{headline}{_RESET}  {_DIM}{rest}{_RESET}"
-
-    def _put(self, line: bytes) -> None:
-        try:
-            while line:
-                line = line[os.write(self._fd, line) :]
-        except OSError:  # full disk, closed pipe, a terminal that is stuck: the request matters more than its line
-            self.dropped += 1
 
 
 def _open(path: str) -> int:

@@ -1,96 +1,91 @@
-"""What Prometheus reads. All names begin with ``streamrouter_``; labels are models, upstreams, reasons, never keys.
+"""What Prometheus reads. Labels are models, upstreams, reasons, never keys; docs/operating.md explains each name.
 
-Recording is a few dictionary look-ups: the children of each metric are kept by their labels. Labels are bounded: a
-model or upstream that is not configured is ``other``, and so is whatever comes after ``_MOST_CHILDREN``.
+Recording is a few dictionary look-ups (ops/tallies.py). Labels are bounded: a model or upstream that is not configured
+is ``other``. All names but those of the process itself begin with ``streamrouter_``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-OTHER = "other"
-_MOST_CHILDREN = 2000  # per metric: far above models × surfaces × endings of a real configuration
-_NANO_PER_USD = 1e9
+from streamrouter import __version__
+from streamrouter.ops.tallies import OTHER, Labels, Level, Spread, Tally, families
+
+UPSTREAM_STATES = ("closed", "cooling", "trial")  # policy/breaker.py
+_NANO = 1e-9
 _TTFT_S = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 20, 40, 60)
+_GAP_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _DURATION_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600, 1800)
 _COMMIT_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
-M = TypeVar("M", bound=MetricWrapperBase)
-
-
-class _Children(Generic[M]):
-    """The children of one metric by their label values; at most ``_MOST_CHILDREN``."""
-
-    def __init__(self, metric: M) -> None:
-        self._metric = metric
-        self._children: dict[tuple[str, ...], M] = {}
-
-    def __call__(self, *labels: str) -> M:
-        child = self._children.get(labels)
-        if child is None:
-            if len(self._children) >= _MOST_CHILDREN:
-                labels = (OTHER,) * len(labels)
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
+M = TypeVar("M", Tally, Spread, Level)
 
 
-class _WithoutCreated(Collector):
-    """The registry without its ``*_created`` series: they double the page, and nothing here reads them."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self._registry.collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-            yield family
-
-
-class Metrics:
+class Metrics(Collector):
     """One process's metrics, in a registry of their own. ``models`` and ``upstreams``: the names that are labels."""
 
     def __init__(self, models: Iterable[str] = (), upstreams: Iterable[str] = ()) -> None:
-        self.registry = CollectorRegistry(auto_describe=True)
-        self._page = _WithoutCreated(self.registry)
+        self.registry = CollectorRegistry()
+        self._all: list[Tally | Spread | Level] = []
+        self._active = 0
+        self._broken = 0
         self.configured(models, upstreams)
         self._make_request_metrics()
         self._make_upstream_metrics()
         self._make_ledger_metrics()
+        self._make_process_metrics()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
 
     def _make_request_metrics(self) -> None:
-        self._requests = _Children(self._counter("requests", "Requests by how they ended", "surface", "model", "end"))
-        self._refusals = _Children(self._counter("refusals", "Requests refused, by error code", "code"))
-        self._tokens = _Children(self._counter("tokens", "Tokens charged (cached is part of input)", "model", "kind"))
-        self._cost = _Children(self._counter("cost_usd", "What requests came to, whatever the billing", "model"))
-        self._over = _Children(self._counter("over_tokens", "Tokens beyond a reservation, not charged", "kind"))
-        self._suspect = self._counter("suspect_usage", "Upstream usage that was not believed")
-        self._ttft = _Children(self._histogram("ttft_seconds", "Time to the first token", _TTFT_S, "model"))
-        self._duration = _Children(self._histogram("duration_seconds", "Time to the end", _DURATION_S, "model"))
-        self._streams = Gauge("streamrouter_active_streams", "Streams in flight", registry=self.registry)
+        self._requests = self._tally("requests", "Requests by how they ended", "surface", "model", "end")
+        self._refusals = self._tally("refusals", "Requests refused, by error code", "code")
+        self._tokens = self._tally("tokens", "Tokens charged (cached is part of input)", "model", "kind")
+        about = "What requests came to, whatever the billing"
+        self._cost = self._keep(Tally("cost_usd", about, "model", unit=_NANO))  # for charts: the books are elsewhere
+        self._over = self._tally("over_tokens", "Tokens beyond a reservation, not charged", "kind")
+        self._suspect = self._tally("suspect_usage", "Upstream usage that was not believed")
+        self._ttft = self._keep(Spread("ttft_seconds", "Time to the first token", _TTFT_S, "model"))
+        about = "The 99th percentile of the gaps inside a stream, once per stream"
+        self._gap = self._keep(Spread("gap_p99_seconds", about, _GAP_S, "model"))
+        self._duration = self._keep(Spread("duration_seconds", "Time to the end", _DURATION_S, "model"))
+        self._level("active_streams", "Streams in flight").read = lambda: {(): self._active}
 
     def _make_upstream_metrics(self) -> None:
-        self._attempts = _Children(
-            self._counter("upstream_attempts", "Attempts at an upstream by their outcome", "upstream", "outcome")
-        )
+        about = "Attempts at an upstream by their outcome (ok, or an error code)"
+        self._attempts = self._tally("upstream_attempts", about, "upstream", "outcome")
+        self._states = self._level("upstream_state", "1 for the state of its breaker", "upstream", "state")
 
     def _make_ledger_metrics(self) -> None:
-        self._queue = Gauge("streamrouter_ledger_queue", "Commands that wait for the writer", registry=self.registry)
-        self._commit = self._histogram("ledger_commit_seconds", "Time of one group commit", _COMMIT_S)
+        self._queue = self._level("ledger_queue", "Operations that wait for a commit")
+        self._commit = self._keep(Spread("ledger_commit_seconds", "Time of one group commit", _COMMIT_S))
         about = "Invariants of the books found broken at the last check (once a minute); anything but 0 is an alarm"
-        self._broken = Gauge("streamrouter_ledger_invariants", about, registry=self.registry)
-        self._lines = Gauge("streamrouter_log_lines_dropped", "Log lines not written", registry=self.registry)
+        self._level("ledger_invariants", about).read = lambda: {(): self._broken}
 
-    def _counter(self, name: str, about: str, *labels: str) -> Counter:
-        return Counter(f"streamrouter_{name}", about, labels, registry=self.registry)
+    def _make_process_metrics(self) -> None:
+        self._lag = self._keep(Spread("loop_lag_seconds", "How late a timer of the event loop was", _LAG_S))
+        self._ready = self._level("ready", "1 while new requests are welcome (as /readyz)")
+        self._lines = self._level("log_lines_dropped", "Log lines that could not be written")
+        self._reloads = self._tally("config_reloads", "Reloads of the configuration", "outcome")
+        build: dict[Labels, float] = {(__version__, platform.python_version()): 1.0}
+        self._level("build_info", "Which version runs", "version", "python").read = lambda: build
 
-    def _histogram(self, name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"streamrouter_{name}", about, labels, buckets=buckets, registry=self.registry)
+    def _keep(self, metric: M) -> M:
+        self._all.append(metric)
+        return metric
+
+    def _tally(self, name: str, about: str, *labels: str) -> Tally:
+        return self._keep(Tally(name, about, *labels))
+
+    def _level(self, name: str, about: str, *labels: str) -> Level:
+        return self._keep(Level(name, about, *labels))
 
     def configured(self, models: Iterable[str], upstreams: Iterable[str]) -> None:
         """The names that may be labels from now on (a reload): all others are counted as ``other``."""
@@ -99,15 +94,15 @@ class Metrics:
 
     def refused(self, code: str) -> None:
         """A request was refused. ``code`` is a key of ``errors.RULES``."""
-        self._refusals(code).inc()
+        self._refusals.add((code,))
 
     def stream_opened(self) -> None:
         """A stream has begun; ``stream_closed`` must follow."""
-        self._streams.inc()
+        self._active += 1
 
     def stream_closed(self) -> None:
         """A stream is over, however it ended."""
-        self._streams.dec()
+        self._active -= 1
 
     def ended(
         self,
@@ -123,43 +118,70 @@ class Metrics:
         over_output: int,
         ttft_s: float | None,
         duration_s: float,
+        gap_p99_s: float | None = None,
     ) -> None:
-        """A request was settled (policy/endings.py). ``ttft_s`` None: no token came. Tokens are the charged ones."""
+        """A request was settled (policy/endings.py). Tokens are the charged ones. ``ttft_s`` None: no token came;
+        ``gap_p99_s`` None: there was no gap."""
         label = model if model in self._models else OTHER
-        self._requests(surface, label, end_reason).inc()
-        self._tokens(label, "input").inc(input_tokens)
-        self._tokens(label, "output").inc(output_tokens)
+        self._requests.add((surface, label, end_reason))
+        self._tokens.add((label, "input"), input_tokens)
+        self._tokens.add((label, "output"), output_tokens)
         if cached:
-            self._tokens(label, "cached").inc(cached)
+            self._tokens.add((label, "cached"), cached)
         if cost_nano:
-            self._cost(label).inc(cost_nano / _NANO_PER_USD)  # a float, for charts: the books are elsewhere
+            self._cost.add((label,), cost_nano)
         if over_input:
-            self._over("input").inc(over_input)
+            self._over.add(("input",), over_input)
         if over_output:
-            self._over("output").inc(over_output)
+            self._over.add(("output",), over_output)
         if source == "suspect":
-            self._suspect.inc()
+            self._suspect.add()
         if ttft_s is not None:
-            self._ttft(label).observe(ttft_s)
-        self._duration(label).observe(duration_s)
+            self._ttft.observe(ttft_s, label)
+        if gap_p99_s is not None:
+            self._gap.observe(gap_p99_s, label)
+        self._duration.observe(duration_s, label)
 
     def attempt(self, upstream: str, outcome: str) -> None:
         """One attempt at an upstream: ``outcome`` is ``ok`` or an error code."""
-        self._attempts(upstream if upstream in self._upstreams else OTHER, outcome).inc()
+        self._attempts.add((upstream if upstream in self._upstreams else OTHER, outcome))
 
     def invariants(self, broken: int) -> None:
         """The books were checked."""
-        self._broken.set(broken)
+        self._broken = broken
 
     def committed(self, seconds: float) -> None:
         """One group commit of the ledger took that long."""
         self._commit.observe(seconds)
 
+    def lagged(self, seconds: float) -> None:
+        """A timer of the event loop was that late."""
+        self._lag.observe(seconds)
+
+    def reloaded(self, outcome: str) -> None:
+        """A reload: ``taken`` or ``refused``."""
+        self._reloads.add((outcome,))
+
     def watch(self, ledger_queue: Callable[[], int], log_lines_dropped: Callable[[], int]) -> None:
         """Where the values come from that are read when the page is asked for."""
-        self._queue.set_function(ledger_queue)
-        self._lines.set_function(log_lines_dropped)
+        self._queue.read = lambda: {(): ledger_queue()}
+        self._lines.read = lambda: {(): log_lines_dropped()}
+
+    def watch_serving(self, ready: Callable[[], bool], upstream_states: Callable[[], Mapping[str, str]]) -> None:
+        """Likewise, of what serves; ``upstream_states`` by the names of the upstreams (``UPSTREAM_STATES``)."""
+        self._ready.read = lambda: {(): ready()}
+        self._states.read = lambda: {
+            (name, each): float(each == state) for name, state in upstream_states().items() for each in UPSTREAM_STATES
+        }
+
+    def names(self) -> list[str]:
+        """What is on the page by the process's own making: names of families, as Prometheus has them."""
+        return [family.name for family in self.collect()]
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry."""
+        return families(self._all)
 
     def render(self) -> bytes:
         """The page, in Prometheus' text format 0.0.4."""
-        return generate_latest(self._page)
+        return generate_latest(self.registry)

@@ -44,7 +44,7 @@ def everything() -> dict[str, Any]:
     return tomllib.loads(COMMENTED_KEY.sub("", TEXT))
 
 
-@pytest.mark.parametrize("section", ["server", "ledger", "log", "defaults"])
+@pytest.mark.parametrize("section", ["server", "ledger", "log", "tracing", "defaults"])
 def test_what_the_file_shows_is_the_default(section: str) -> None:
     written = tomllib.loads(TEXT)[section]
     assert msgspec.convert({section: written}, Config) == Config()

@@ -174,7 +174,7 @@ def on_terminal(environ: dict[str, str], **config: Any) -> str:
 def test_a_terminal_gets_one_coloured_line_per_request() -> None:
     first, second, third, fourth = on_terminal({}).splitlines()
     assert "\x1b[32m200 demo main finished\x1b[0m" in first
-    assert "id=req_1" in first
+    assert "req_1" in first
     assert "\x1b[33m429\x1b[0m" in second
     assert "\x1b[31merror ledger_failed\x1b[0m" in third
     assert "request" in fourth
@@ -184,7 +184,7 @@ def test_a_terminal_gets_one_coloured_line_per_request() -> None:
 def test_a_terminal_without_colour(environ: dict[str, str]) -> None:
     shown = on_terminal(environ)
     assert "\x1b" not in shown
-    assert shown.splitlines()[0] == "20:26:40 200 demo main finished  id=req_1"
+    assert shown.splitlines()[0] == "20:26:40 200 demo main finished  req_1"
 
 
 def test_the_format_can_be_forced(tmp_path: Path) -> None:
@@ -202,3 +202,48 @@ def test_without_a_file_it_is_standard_error(capfd: pytest.CaptureFixture[str]) 
     captured = capfd.readouterr()
     assert captured.out == ""
     assert orjson.loads(captured.err)["event"] == "started"
+
+
+async def test_a_subscriber_gets_every_line_as_it_is_logged_and_those_below_the_level(tmp_path: Path) -> None:
+    log = file_log(tmp_path / "log", level="error")
+    tail, other = log.subscribe(), log.subscribe(most=1)
+    log.request({"id": "req_1", "status": 200, "model": "a\nb"})
+    log.event("debug", "detail", n=1)
+    found = await tail.wait()
+    assert [line["event"] for line in found] == ["request", "detail"]
+    assert (found[0]["model"], found[0]["time"]) == ("ab", "2026-05-28T20:26:40.123+00:00")
+    assert lines(tmp_path / "log") == []
+    assert ([line["event"] for line in other.take()], other.missed) == (["detail"], 1)
+    log.unsubscribe(tail)
+    log.unsubscribe(tail)
+    log.event("error", "later")
+    assert tail.take() == []
+    assert [line["event"] for line in lines(tmp_path / "log")] == ["later"]
+    log.close()
+
+
+def test_the_level_can_change(tmp_path: Path) -> None:
+    log = file_log(tmp_path / "log")
+    log.level("error")
+    log.event("info", "one")
+    log.level("debug")
+    log.event("debug", "two")
+    log.close()
+    assert [line["event"] for line in lines(tmp_path / "log")] == ["two"]
+
+
+def test_what_waits_is_written_when_the_reader_takes_it() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    log = Log(_Clock(), fd=writer)
+    for _ in range(500):
+        log.request({"id": "x" * 256, "status": 200})
+    got = os.read(reader, 1 << 20)
+    assert got.count(b"\n") < 500
+    log.flush()
+    while got.count(b"\n") < 500:
+        got += os.read(reader, 1 << 20)
+        log.flush()
+    assert (log.dropped, len(got.splitlines())) == (0, 500)
+    for fd in (reader, writer):
+        os.close(fd)

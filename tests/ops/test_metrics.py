@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamrouter.ops import metrics as metrics_module
-from streamrouter.ops.metrics import Metrics
+from streamrouter import __version__
+from streamrouter.ops.metrics import UPSTREAM_STATES, Metrics
+from streamrouter.ops.tallies import MOST_ROWS
+from streamrouter.policy.breaker import Breaker
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -30,6 +32,7 @@ def end(metrics: Metrics, model: str = "demo", source: str = "upstream", ttft_s:
         over_output=3,
         ttft_s=ttft_s,
         duration_s=2.0,
+        gap_p99_s=0.04,
     )
 
 
@@ -50,6 +53,8 @@ def test_an_ended_request_is_counted_whole() -> None:
     assert page["streamrouter_ttft_seconds_bucket{le=0.2,model=demo}"] == 0
     assert page["streamrouter_ttft_seconds_bucket{le=0.35,model=demo}"] == 1
     assert page["streamrouter_duration_seconds_sum{model=demo}"] == 4.0
+    assert page["streamrouter_gap_p99_seconds_bucket{le=0.035,model=demo}"] == 0
+    assert page["streamrouter_gap_p99_seconds_bucket{le=0.05,model=demo}"] == 2
 
 
 def test_refusals_streams_and_attempts() -> None:
@@ -88,12 +93,12 @@ def test_labels_are_bounded() -> None:
         end(metrics, model=f"model-{number}")
     page = samples(metrics)
     assert page["streamrouter_requests_total{end=finished,model=other,surface=streamrouter}"] == 50
-    for number in range(metrics_module._MOST_CHILDREN + 50):
+    for number in range(MOST_ROWS + 50):
         metrics.refused(f"code-{number}")
     page = samples(metrics)
     assert page["streamrouter_refusals_total{code=other}"] == 50
     codes = [name for name in page if name.startswith("streamrouter_refusals_total")]
-    assert len(codes) == metrics_module._MOST_CHILDREN + 1
+    assert len(codes) == MOST_ROWS + 1
 
 
 def test_a_reload_changes_which_models_are_labels() -> None:
@@ -118,6 +123,49 @@ def test_every_name_is_ours_and_no_series_says_when_it_was_created() -> None:
     metrics.refused("invalid_api_key")
     page = samples(metrics)
     assert page
-    assert all(name.startswith("streamrouter_") for name in page)
+    assert all(name.startswith(("streamrouter_", "process_")) for name in page)
     assert not any("_created" in name for name in page)
     assert not any("key=" in name for name in page)
+
+
+def test_what_serves_is_asked_when_the_page_is() -> None:
+    metrics = Metrics([], ["a", "b"])
+    ready, states = [True], {"a": "closed", "b": "cooling"}
+    metrics.watch_serving(lambda: ready[0], lambda: states)
+    page = samples(metrics)
+    assert page["streamrouter_ready"] == 1
+    assert page["streamrouter_upstream_state{state=closed,upstream=a}"] == 1
+    assert page["streamrouter_upstream_state{state=cooling,upstream=a}"] == 0
+    assert page["streamrouter_upstream_state{state=cooling,upstream=b}"] == 1
+    ready[0], states["b"] = False, "trial"
+    page = samples(metrics)
+    assert (page["streamrouter_ready"], page["streamrouter_upstream_state{state=trial,upstream=b}"]) == (0, 1)
+
+
+def test_every_state_of_a_breaker_is_a_label() -> None:
+    breaker = Breaker(10.0, threshold=1)
+    found = [breaker.state(0.0)]
+    breaker.failed(0.0)
+    found += [breaker.state(1.0), breaker.state(11.0)]
+    assert tuple(found) == UPSTREAM_STATES
+
+
+def test_the_process_itself() -> None:
+    metrics = Metrics()
+    metrics.lagged(0.002)
+    metrics.reloaded("taken")
+    metrics.reloaded("refused")
+    page = samples(metrics)
+    assert page["streamrouter_loop_lag_seconds_bucket{le=0.0025}"] == 1
+    assert page["streamrouter_config_reloads_total{outcome=taken}"] == 1
+    assert page["streamrouter_config_reloads_total{outcome=refused}"] == 1
+    assert page["process_resident_memory_bytes"] > 0
+    [build] = [name for name in page if name.startswith("streamrouter_build_info")]
+    assert f"version={__version__}" in build
+
+
+def test_what_is_not_yet_known_is_not_on_the_page() -> None:
+    page = samples(Metrics())
+    assert "streamrouter_ready" not in page
+    assert "streamrouter_ledger_queue" not in page
+    assert page["streamrouter_ledger_invariants"] == 0
