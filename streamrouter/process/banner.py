@@ -7,10 +7,23 @@ import json
 from streamrouter import __version__
 from streamrouter.config.load import Loaded
 from streamrouter.policy.money import usd_to_nano
+from streamrouter.process.console import PAGE
 
 
-def banner(loaded: Loaded, host: str, port: int, *, created: bool, account: str, secret: str | None) -> str:
-    """The lines, ready to write. ``secret``: the first key, of ``account``, shown this once."""
+def banner(
+    loaded: Loaded,
+    host: str,
+    port: int,
+    *,
+    created: bool,
+    account: str,
+    secret: str | None,
+    console: str | None = None,
+) -> str:
+    """The lines, ready to write. ``secret``: the first key, of ``account``, shown this once.
+
+    ``console``: the page to begin at (process/console.py), None where there is no console.
+    """
     config = loaded.config
     surface = config.surface[0]
     shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
@@ -30,6 +43,9 @@ def banner(loaded: Loaded, host: str, port: int, *, created: bool, account: str,
         f"API        {base}{surface.base_path}",
         *(f"           {base}{other.base_path}   ({other.name})" for other in config.surface[1:]),
     ]
+    if console is not None:
+        first = f"   finish set-up once, within 30 min: {base}{console}" if "#" in console else ""
+        lines.append(f"Console    {base}{PAGE}{first}")
     if secret is not None:
         lines.append(f"Key        {secret}   (shown this once; account {account})")
         if surface.billing == "prepaid" and not config.defaults.unlimited:

@@ -22,16 +22,37 @@ CONFIG = Config(
 
 
 def shown(
-    config: Config = CONFIG, host: str = "127.0.0.1", *, created: bool = False, secret: str | None = None
+    config: Config = CONFIG,
+    host: str = "127.0.0.1",
+    *,
+    created: bool = False,
+    secret: str | None = None,
+    console: str | None = None,
 ) -> dict[str, str]:
     """The lines by their first word; the second surface's has none."""
     loaded = Loaded(config=config, source="streamrouter.toml", warnings=[], env_providers=[])
-    text = banner(loaded, host, 8000, created=created, account="default", secret=secret)
+    text = banner(loaded, host, 8000, created=created, account="default", secret=secret, console=console)
     assert text.endswith("\n\n")
     assert "canary" not in text
     lines = text.rstrip("\n").split("\n")
     assert all(line.startswith("  ") for line in lines)
     return {line[2:13].strip(): line[13:] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("console", "shown_as"),
+    [
+        (None, None),
+        ("/console", "http://127.0.0.1:8000/console"),
+        (
+            "/console/setup#t=x",
+            "http://127.0.0.1:8000/console   finish set-up once, within 30 min: "
+            "http://127.0.0.1:8000/console/setup#t=x",
+        ),
+    ],
+)
+def test_where_the_console_is_and_how_it_begins(console: str | None, shown_as: str | None) -> None:
+    assert shown(console=console).get("Console") == shown_as
 
 
 def command(lines: dict[str, str]) -> list[str]:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ class House:
         self._log = folder / "log"
         fd = os.open(self._log, os.O_WRONLY | os.O_CREAT)
         self.keeping = Housekeeping(ledger, Log(clock, fd=fd), self.metrics)
+
+    def when_idle(self) -> Housekeeping:
+        return Housekeeping(self.ledger, Log(self.clock, fd=1), self.metrics, idle=lambda: True)
 
     def events(self) -> list[Any]:
         return [json.loads(line) for line in self._log.read_text().splitlines()]
@@ -86,3 +91,19 @@ async def test_a_file_that_cannot_be_written_is_tried_again(house: House, monkey
     await until(lambda: rounds > 2)
     running.cancel()
     await until(lambda: [e for e in house.events() if e["event"] == "housekeeping_skipped"])
+
+
+class Cycle:
+    def __init__(self) -> None:
+        self.me = self
+
+
+async def test_what_is_left_in_cycles_goes_while_nothing_is_in_flight(house: House) -> None:
+    gc.disable()  # else it may go by itself
+    try:
+        left = weakref.ref(Cycle())
+        task = asyncio.create_task(house.when_idle().run(period_s=0))
+        await until(lambda: left() is None)
+        task.cancel()
+    finally:
+        gc.enable()
