@@ -1,16 +1,12 @@
-"""``streamrouter topup``, ``refund``, ``adjust``, ``balance`` and ``usage``: money and tokens."""
+"""``streamrouter topup``, ``refund``, ``adjust`` and ``balance``: money."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
 from streamrouter.cli.options import Options, common, given
-from streamrouter.cli.output import cap, write_json, write_table
+from streamrouter.cli.output import write_json, write_table
 from streamrouter.cli.reach import carry_out
-
-_RIGHT = ("requests", "input", "output", "cached", "cost USD", "spent USD")
 
 
 @click.command()
@@ -83,42 +79,3 @@ def balance(options: Options, name: str, history: bool) -> None:
     note = " (unlimited: no balance is needed)" if found["unlimited"] else ""
     click.echo(f"Credited {found['credited_usd']} USD, spent {found['spent_usd']}, reserved {found['reserved_usd']}.")
     click.echo(f"Balance: {found['balance_usd']} USD, {found['free_usd']} of it free{note}")
-
-
-@click.command()
-@click.argument("name", required=False)
-@click.option("--by", type=click.Choice(["account", "key", "model", "day"]), help="A report, summed up by that.")
-@click.option("--since", metavar="Nd", default="7d", help="The days of the report, today included (default: 7d).")
-@common
-def usage(options: Options, name: str | None, by: str | None, since: str) -> None:
-    """What NAME has used today (UTC), and what is left; with --by a report of the last days (of NAME, or of all)."""
-    if by is not None:
-        _report(options, by, since, name)
-        return
-    if name is None:
-        raise click.UsageError("name a user, or ask for a report with --by")
-    now = carry_out(options, "usage", {"user": name})
-    if options.as_json:
-        write_json(now)
-        return
-    click.echo(f"{now['user']} on {now['day']} (UTC), {now['in_flight']} in flight")
-    rows = []
-    for side in ("input", "output"):
-        used, reserved, limit = (now[side][part] for part in ("used", "reserved", "cap"))
-        left = "-" if limit is None else max(0, int(limit) - int(used) - int(reserved))
-        rows.append([side, int(used), int(reserved), cap(limit), left])
-    write_table(("tokens", "used", "reserved", "cap", "left"), rows, right=("used", "reserved", "cap", "left"))
-    balance = "unlimited" if now["unlimited"] else f"{now['balance_usd']} USD"
-    click.echo(f"Balance: {balance}, spent {now['spent_usd']} USD")
-
-
-def _report(options: Options, by: str, since: str, name: str | None) -> None:
-    rows: list[dict[str, Any]] = carry_out(options, "usage.report", {"by": by, "since": since, **given({"user": name})})
-    if options.as_json:
-        write_json(rows)
-    elif rows:
-        columns = (by, "requests", "input", "output", "cached", "cost_usd", "spent_usd")
-        cells = [[int(row[c]) if c in columns[1:5] else row[c] for c in columns] for row in rows]
-        write_table((by, "requests", "input", "output", "cached", "cost USD", "spent USD"), cells, right=_RIGHT)
-    else:
-        click.echo(f"No usage in the last {since}.")

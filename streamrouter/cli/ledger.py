@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from streamrouter.cli.lazy import SuggestingGroup
 from streamrouter.cli.options import Options, common
-from streamrouter.cli.output import write_json
-from streamrouter.cli.reach import carry_out
+from streamrouter.cli.output import progress, working, write_csv, write_json
+from streamrouter.cli.reach import Ask, carry_out, session
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def ledger() -> None:
     """The books: check, explain, export, backup, day."""
 
@@ -25,7 +24,8 @@ def ledger() -> None:
 @common
 def check(options: Options) -> None:
     """Check every invariant over every request; exit 1 if the books do not add up."""
-    found = carry_out(options, "ledger.check", {})
+    with working("Every request is looked at"):
+        found = carry_out(options, "ledger.check", {})
     if options.as_json:
         write_json(found)
     else:
@@ -77,24 +77,20 @@ def explain(options: Options, request_id: str) -> None:
 @common
 def export(options: Options, as_csv: bool, table: str) -> None:
     """Write a table of the books to stdout, oldest first: JSON lines, or CSV with --csv."""
-    rows = _rows(options, table)
-    if not as_csv:
+    with session(options) as ask:
+        rows = progress(pages(ask, table), table)
+        if as_csv:
+            write_csv(rows)
+            return
         for row in rows:
             click.echo(json.dumps(row))
-        return
-    first = next(rows, None)
-    if first is None:
-        return
-    writer = csv.DictWriter(sys.stdout, fieldnames=list(first), lineterminator="\n")
-    writer.writeheader()
-    writer.writerow(first)
-    writer.writerows(rows)
 
 
-def _rows(options: Options, table: str) -> Iterator[dict[str, Any]]:
+def pages(ask: Ask, table: str) -> Iterator[dict[str, Any]]:
+    """Every row of a table of the books, oldest first."""
     after: str | None = ""
     while after is not None:
-        page = carry_out(options, "ledger.export", {"table": table, "after": after})
+        page = ask("ledger.export", {"table": table, "after": after})
         yield from page["rows"]
         after = page["next"]
 
@@ -104,7 +100,8 @@ def _rows(options: Options, table: str) -> Iterator[dict[str, Any]]:
 @common
 def backup(options: Options, path: str) -> None:
     """Copy the ledger to PATH while it runs, and check the copy. Never overwrites."""
-    made = carry_out(options, "ledger.backup", {"path": os.path.abspath(path)})
+    with working("The ledger is copied, and the copy checked"):
+        made = carry_out(options, "ledger.backup", {"path": os.path.abspath(path)})
     if options.as_json:
         write_json(made)
     else:

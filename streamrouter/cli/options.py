@@ -10,6 +10,7 @@ from typing import IO, Any
 import click
 
 NO_CAP = "none"
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Refused(click.ClickException):
@@ -81,6 +82,25 @@ def model_ids(text: str) -> list[str] | str:
     return list(dict.fromkeys(ids))
 
 
+def span_s(text: str) -> int:
+    """An option's type: a span of time such as 90s, 30m, 24h or 7d → seconds."""
+    word = text.strip().lower()
+    number, unit = word[:-1], word[-1:]
+    if not (number.isascii() and number.isdigit() and len(number) <= 8 and unit in _SECONDS):
+        raise click.BadParameter(f"{text!r} is no span of time such as 90s, 30m, 24h or 7d")
+    return int(number) * _SECONDS[unit]
+
+
+def spelled(seconds: int) -> str:
+    """A span of time in its largest whole unit: 86400 → "1 day"."""
+    for unit, name in (("d", "day"), ("h", "hour"), ("m", "minute")):
+        count, rest = divmod(seconds, _SECONDS[unit])
+        if count and not rest:
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return f"{seconds} s"
+
+
+SPAN: dict[str, Any] = {"type": span_s, "metavar": "24h"}
 CAP: dict[str, Any] = {"type": cap_value, "metavar": "N|none"}
 MODELS: dict[str, Any] = {"type": model_ids, "metavar": "a,b|none"}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import importlib
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any
 
 import click
 
@@ -29,6 +31,37 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, right
         columns = zip(row, headings, widths, strict=True)
         line = "  ".join(c.rjust(width) if heading in right else c.ljust(width) for c, heading, width in columns)
         click.echo(line.rstrip())
+
+
+def write_csv(rows: Iterable[dict[str, Any]], file: IO[str] | None = None) -> None:
+    """CSV with a heading line (on stdout); nothing at all where there is no row."""
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(file or sys.stdout, fieldnames=list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets a quote in front; numbers are none."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t", "\r") else value
+
+
+def working(label: str) -> contextlib.AbstractContextManager[Any]:
+    """Something that turns on stderr while a long work is done, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return contextlib.nullcontext()
+    found: contextlib.AbstractContextManager[Any] = importlib.import_module(RICH).turning(label)
+    return found
+
+
+def progress(rows: Iterable[Any], label: str) -> Iterator[Any]:
+    """``rows``, counted on stderr while they pass, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from rows
+        return
+    yield from importlib.import_module(RICH).counted(rows, label)
 
 
 def shown(value: Any) -> str:

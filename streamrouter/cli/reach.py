@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from streamrouter.admin.verbs import AdminError, Desk, perform
@@ -19,7 +20,8 @@ from streamrouter.errors import ConfigError, LedgerError
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.lock import holder
 
-_MAKES_A_LEDGER = "user.create"
+_MAKE_A_LEDGER = ("user.create", "admin.create")  # the others would only find an empty one
+Ask = Callable[[str, dict[str, Any]], Any]
 _LOCK_WAIT_S = 2.0
 _LOCK_RETRY_S = 0.05
 
@@ -42,6 +44,8 @@ def expected_faults(options: Options, *, ledger: type[Refused] = Unreachable) ->
         raise Unreachable("server_unreachable", str(error), as_json=as_json) from error
     except LedgerError as error:
         raise ledger("ledger_unavailable", str(error), as_json=as_json) from error
+    except BrokenPipeError:  # whoever read our output has seen enough: click ends without a word
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Refused("os_error", f"{where}{error.strerror or error}", as_json=as_json) from error
@@ -60,6 +64,36 @@ def carry_out(options: Options, verb: str, args: dict[str, Any]) -> Any:
             with contextlib.suppress(NotServing):
                 return call(named, verb, args)
         return _there_or_here(load_config(options).config, verb, args)
+
+
+@contextlib.contextmanager
+def session(options: Options) -> Iterator[Ask]:
+    """For many verbs in a row: a file that no server has is opened once, and not for each of them. Raises Refused."""
+    with expected_faults(options):
+        path = options.ledger or os.environ.get("STREAMROUTER_LEDGER") or load_config(options).config.ledger.path
+        try:
+            call(path, "status", {})
+        except NotServing:
+            config = load_config(options).config
+            with asyncio.Runner() as runner:
+                desk = runner.run(_patiently_opened(config))
+                try:
+                    yield lambda verb, args: runner.run(perform(desk, verb, args))
+                finally:
+                    runner.run(desk.ledger.close())
+        else:
+            yield partial(call, path)
+
+
+async def _patiently_opened(config: Config) -> Desk:
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            return await _opened(config)
+        except LedgerError as error:
+            if not isinstance(error.__cause__, BlockingIOError) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_LOCK_RETRY_S)
 
 
 def _there_or_here(config: Config, verb: str, args: dict[str, Any]) -> Any:
@@ -88,14 +122,18 @@ def _held(path: str) -> str:
 
 async def _here(config: Config, verb: str, args: dict[str, Any]) -> Any:
     """In this process: it takes the ledger's lock, so a server that starts meanwhile is told our pid."""
-    path = config.ledger.path
-    if verb != _MAKES_A_LEDGER and not os.path.exists(path):
-        raise AdminError("not_found", f"there is no ledger {path}; `streamrouter user create NAME` makes one")
-    ledger = await Ledger.open(path, config=config.ledger, clock=SystemClock(), on_fatal=_stopped)
+    desk = await _opened(config, make=verb in _MAKE_A_LEDGER)
     try:
-        return await perform(Desk(ledger, config), verb, args)
+        return await perform(desk, verb, args)
     finally:
-        await ledger.close()
+        await desk.ledger.close()
+
+
+async def _opened(config: Config, *, make: bool = False) -> Desk:
+    path = config.ledger.path
+    if not make and not os.path.exists(path):
+        raise AdminError("not_found", f"there is no ledger {path}; `streamrouter user create NAME` makes one")
+    return Desk(await Ledger.open(path, config=config.ledger, clock=SystemClock(), on_fatal=_stopped), config)
 
 
 def _stopped(why: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from streamrouter.cli.lazy import SuggestingGroup
 from streamrouter.cli.options import CAP, MODELS, Options, common, given
 from streamrouter.cli.output import cap, write_json, write_table
 from streamrouter.cli.reach import carry_out
@@ -31,7 +32,7 @@ def caps(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def user() -> None:
     """Accounts (a person or a team) and their caps."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 from streamrouter.cli.check import plan_of
 from streamrouter.config.load import load
 from tests.cli.conftest import Command
+from tests.support.upstream import ScriptedUpstream, streamed
 
 SECRETS = """\
 [server]
@@ -59,3 +61,29 @@ def test_faults_have_their_lines_and_exit_code_1(command: Command) -> None:
 def test_a_file_that_is_not_there(command: Command) -> None:
     Path(command.config).unlink()
     assert "cannot be read" in json.loads(command.run("check", "--json").stderr)["error"]["message"]
+
+
+async def test_probe_asks_every_upstream(command: Command) -> None:
+    async with ScriptedUpstream(streamed(["hello"])) as good:
+        Path(command.config).write_text(
+            f'[upstreams.good]\nbase_url = "{good.url}"\napi_key = "sk-0123456789"\n'
+            '[upstreams.gone]\nbase_url = "http://127.0.0.1:9/v1"\n'
+            '[models.m]\ntargets = [{ upstream = "good" }, { upstream = "gone" }]\n'
+        )
+        result = await asyncio.to_thread(command.run, "check", "--probe", "--json")
+        plan = json.loads(result.stdout)
+        assert (result.exit_code, plan["ok"]) == (1, False)
+        assert [(probe["upstream"], probe["kind"]) for probe in plan["probes"]] == [
+            ("good", "ok"),
+            ("gone", "unreachable"),
+        ]
+        assert isinstance(plan["probes"][0]["ttft_ms"], int)
+        shown = await asyncio.to_thread(command.run, "check", "--probe")
+    assert shown.exit_code == 1
+    assert "unreachable" in shown.stdout and "firewall" in shown.stderr
+    assert "sk-0123456789" not in shown.output
+    assert "The configuration is good" not in shown.stdout
+
+
+def test_probe_of_the_demo_is_well(command: Command) -> None:
+    assert "built in" in command.text("check", "--probe")

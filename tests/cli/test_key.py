@@ -42,6 +42,30 @@ def test_rotate_and_revoke(command: Command) -> None:
     assert "will not be shown again" in command.text("key", "rotate", command.json("key", "create", "bob")["id"])
 
 
+def test_a_grace_leaves_the_old_key_an_end(command: Command) -> None:
+    command.json("user", "create", "bob")
+    old = command.json("key", "create", "bob", "--concurrency", "2")
+    shown = command.text("key", "rotate", old["id"], "--grace", "24h")
+    assert "The old one stays good for 1 day." in shown
+    first, second = command.json("key", "list", "bob")
+    assert (first["status"], first["replaced_by"], second["replaces"]) == ("active", second["id"], old["id"])
+    assert first["expires"] > second["created"] and second["expires"] is None
+    listed = command.text("key", "list", "bob")
+    assert first["expires"] in listed and " ending " in listed
+    assert "was rotated already" in command.error("key", "rotate", old["id"], "--grace", "1h")[1]["message"]
+    for grace in ("24", "h", "-1h", "1y"):
+        assert command.run("key", "rotate", second["id"], "--grace", grace).exit_code == 2
+    assert command.error("key", "rotate", second["id"], "--grace", "400d")[1]["code"] == "invalid_arguments"
+
+
+def test_set_changes_what_is_named(command: Command) -> None:
+    command.json("user", "create", "bob")
+    made = command.json("key", "create", "bob", "--models", "demo", "--concurrency", "2")
+    assert command.json("key", "set", made["id"], "--concurrency", "5")["concurrency"] == 5
+    assert "0/5" in command.text("key", "set", made["id"], "--models", "none")
+    assert command.json("key", "list", "bob")[0]["models"] is None
+
+
 def test_no_keys_yet_says_how_to_make_one(command: Command) -> None:
     command.json("user", "create", "bob")
     assert "key create bob" in command.text("key", "list", "bob")

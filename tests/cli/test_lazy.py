@@ -33,4 +33,6 @@ def test_every_command_of_the_table_is_there_and_documented() -> None:
 def test_an_unknown_command_is_wrong_usage() -> None:
     result = CliRunner().invoke(cli, ["usr"])
     assert result.exit_code == 2
-    assert "No such command 'usr'" in result.output
+    assert "No such command 'usr'. Did you mean 'user'" in result.output
+    assert "Did you mean 'rotate'?" in CliRunner().invoke(cli, ["key", "rotat"]).output
+    assert CliRunner().invoke(cli, ["zzzzzz"]).output.rstrip().endswith("No such command 'zzzzzz'.")

@@ -8,7 +8,7 @@ import json
 import click
 import pytest
 
-from streamrouter.cli.options import NO_CAP, Refused, Unreachable, cap_value, given, model_ids
+from streamrouter.cli.options import NO_CAP, Refused, Unreachable, cap_value, given, model_ids, span_s, spelled
 
 
 def test_a_cap_is_a_number_or_none() -> None:
@@ -40,3 +40,17 @@ def test_a_failure_is_shown_for_people_and_for_programs() -> None:
     assert plain.getvalue() == "error: there is no bob\n"
     assert json.loads(as_json.getvalue()) == {"error": {"code": "ledger_unavailable", "message": "held", "pid": 7}}
     assert (Refused.exit_code, Unreachable.exit_code) == (1, 3)
+
+
+def test_spans_of_time() -> None:
+    assert [span_s(text) for text in ("90s", "30m", "24H", " 7d ", "0h")] == [90, 1800, 86_400, 604_800, 0]
+    for text in ("24", "h", "1.5h", "-1h", "1w", "", "999999999s"):
+        with pytest.raises(click.BadParameter):
+            span_s(text)
+    assert [spelled(seconds) for seconds in (86_400, 7200, 60, 90, 0)] == [
+        "1 day",
+        "2 hours",
+        "1 minute",
+        "90 s",
+        "0 s",
+    ]

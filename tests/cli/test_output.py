@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamrouter.cli.output import cap, shown, write_json, write_table, write_warnings
+from streamrouter.cli.output import cap, progress, shown, working, write_csv, write_json, write_table, write_warnings
 
 
 def test_values_as_people_read_them() -> None:
@@ -26,3 +26,16 @@ def test_json_is_one_line_and_warnings_are_elsewhere(capsys: pytest.CaptureFixtu
     write_warnings(["careful"])
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ('{"a": "é"}\n', "warning: careful\n")
+
+
+def test_csv_has_a_heading_and_no_formulas(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv([])
+    write_csv([{"a": 1, "b": "=2"}, {"a": -3, "b": "x,y"}])
+    assert capsys.readouterr().out == 'a,b\n1,\'=2\n-3,"x,y"\n'
+
+
+def test_progress_is_for_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress(iter([1, 2]), "rows")) == [1, 2]
+    with working("long"):
+        pass
+    assert capsys.readouterr().err == ""

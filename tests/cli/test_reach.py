@@ -15,10 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from streamrouter.admin.desk import AdminError
+from streamrouter.cli.options import Options, Refused
+from streamrouter.cli.reach import session
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import Config, LedgerConfig
 from streamrouter.control import ControlServer, socket_path
+from streamrouter.errors import LedgerError
 from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.lock import Lock
 from tests.cli.conftest import Command
 
 
@@ -110,3 +115,20 @@ def test_a_bad_configuration_is_exit_code_1(command: Command) -> None:
     Path(command.config).write_text("[server]\nprot = 1\n")
     code, error = command.error("user", "list")
     assert (code, error["code"], error["faults"][0].split(": ")[1]) == (1, "config_invalid", "server.prot")
+
+
+def test_a_session_opens_the_file_once_or_asks_the_server(command: Command, request: pytest.FixtureRequest) -> None:
+    options = Options(command.config, command.ledger, as_json=True)
+    with pytest.raises(Refused, match="there is no ledger"), session(options) as ask:
+        ask("user.list", {})
+    command.json("user", "create", "bob")
+    with session(options) as ask:
+        assert [user["user"] for user in ask("user.list", {})] == ["bob"]
+        assert ask("ledger.check", {})["ok"]
+        with pytest.raises(LedgerError):
+            Lock(command.ledger)
+        with pytest.raises(AdminError):
+            ask("no.such", {})
+    request.getfixturevalue("server")
+    with session(options) as ask:
+        assert ask("user.list", {})[0]["user"] == "bob"

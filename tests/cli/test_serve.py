@@ -23,6 +23,19 @@ def test_a_port_is_a_port(command: Command) -> None:
         assert command.run("serve", "--port", port).exit_code == 2
 
 
+def test_formats_and_levels_of_the_log_are_known_ones(command: Command) -> None:
+    for words in (["--log-format", "xml"], ["--log-level", "loud"]):
+        assert command.run("serve", *words).exit_code == 2
+
+
+def test_a_dry_run_starts_nothing(command: Command) -> None:
+    done = command.run("serve", "--dry-run")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert not os.path.exists(command.ledger)
+    Path(command.config).write_text("[server]\nprot = 1\n")
+    assert command.error("serve", "--dry-run")[0] == 1
+
+
 def test_a_second_process_on_the_ledger_exits_1_and_names_the_first(command: Command) -> None:
     command.json("user", "create", "bob")
     with open(command.ledger + ".lock", "r+b") as lock:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from streamrouter.cli.output import write_table
+from streamrouter.cli.output import progress, working, write_table
 
 
 class Terminal(io.StringIO):
@@ -38,3 +38,13 @@ def test_a_narrow_terminal_cuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     write_table(("id", "key", "tokens", "models", "more"), [row], right=("tokens",))
     line = screen.getvalue().splitlines()[1]
     assert line.split() == ["key_01m7wja04h795xqptb", "sk-…jczU", "10,000,000", "a-long-model/name", "another-one"]
+
+
+def test_rows_are_counted_on_stderr_while_they_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(progress(iter(range(3)), "requests")) == [0, 1, 2]
+    assert "requests" in screen.getvalue()
+    with working("the copy is checked"):
+        pass
+    assert "the copy is checked" in screen.getvalue()

@@ -14,4 +14,5 @@ def test_version_for_people_and_programs() -> None:
     assert (plain.exit_code, plain.output.split()[0]) == (0, "streamrouter")
     as_json = json.loads(CliRunner().invoke(cli, ["version", "--json"]).output)
     assert as_json["version"] in plain.output
-    assert set(as_json) == {"version", "python"}
+    assert set(as_json) == {"version", "python", "implementation", "sqlite", "platform", "one_file", "packages"}
+    assert as_json["packages"]["starlette"] and as_json["one_file"] is False
