@@ -1,4 +1,4 @@
-"""``python -m benchmarks.ledger``: reserve + settle through the real writer, and the same on a file with a long past.
+"""``python -m benchmarks ledger``: reserve + settle through the real writer, and the same on a file with a long past.
 
 Every client reserves a prepaid request, extends nothing, settles it, and reserves the next: no proxy, no HTTP. Time is
 the process's own CPU (all threads) and the wall; latency is that of ``reserve``, which waits for a durable commit.
@@ -6,20 +6,19 @@ the process's own CPU (all threads) and the wall; latency is that of ``reserve``
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import click
 import uvloop
 
-from benchmarks.load import quantile
+from streamrouter.bench.stats import quantile_ms
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import LedgerConfig
 from streamrouter.ids import request_id
@@ -44,7 +43,7 @@ class Measured(NamedTuple):
     operations_per_commit: float
 
 
-def command(key_id: str) -> Reserve:
+def reserve(key_id: str) -> Reserve:
     """A prepaid stream of at most 500 tokens."""
     return Reserve(
         id=request_id(time.time_ns()),
@@ -92,7 +91,7 @@ async def measure(ledger: Ledger, in_flight: int, requests: int) -> Measured:
         while left > 0:
             left -= 1
             began = time.perf_counter()
-            hold = await ledger.reserve(command(key_id))
+            hold = await ledger.reserve(reserve(key_id))
             latencies.append(time.perf_counter() - began)
             ledger.settle(hold, ENDING)
 
@@ -105,8 +104,8 @@ async def measure(ledger: Ledger, in_flight: int, requests: int) -> Measured:
     return Measured(
         requests / wall,
         used / requests * 1e6,
-        quantile(latencies, 0.5),
-        quantile(latencies, 0.99),
+        quantile_ms(latencies, 0.5),
+        quantile_ms(latencies, 0.99),
         operations / max(commits, 1),
     )
 
@@ -183,19 +182,17 @@ async def run(requests: int, holds: int, rounds: int) -> None:
             await compare(folder, holds, rounds, requests)
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger", description=__doc__)
-    parser.add_argument("--requests", type=int, default=20_000, help="per line of the table")
-    parser.add_argument(
-        "--holds", type=int, default=1_000_000, help="closed requests of the long past; 0: leave it out"
-    )
-    parser.add_argument("--rounds", type=int, default=15, help="pairs of runs in the comparison")
-    chosen = parser.parse_args()
+@click.command()
+@click.option("--requests", type=click.IntRange(8), default=20_000, show_default=True, help="Per line of the table.")
+@click.option(
+    "--holds", type=click.IntRange(0), default=1_000_000, show_default=True, help="Of the long past; 0: none."
+)
+@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="Pairs of runs.")
+def command(requests: int, holds: int, rounds: int) -> None:
+    """Reserve and settle through the real writer; then the same on a file with a long past."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(chosen.requests, chosen.holds, chosen.rounds))
-    return 0
+        runner.run(run(requests, holds, rounds))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.soak --seconds 600``: bad days in a row, and whether everything is as it was afterwards.
+"""``python -m benchmarks soak --seconds 600``: bad days in a row, and whether everything is as it was afterwards.
 
 Paced streams all the time; some clients leave, some answers break off. At the end every hold is compared with the
 upstream's own books and with what its client got, to the token and the nano-USD, by the rules of docs/ledger.md; the
@@ -8,7 +8,6 @@ where they were. Prints one JSON object; exits 1 on a miss.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -22,10 +21,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import uvloop
 
-from benchmarks.__main__ import cpu_s, rss_mb, start_proxy, start_upstream
 from benchmarks.faulty import BROKEN, FAULTS, PROMPT, REFUSALS
+from benchmarks.proc import cpu_s, rss_mb, stop
+from benchmarks.proxy import start_proxy, start_upstream
 from streamrouter.control import call as control
 
 CONFIG = """
@@ -214,7 +215,7 @@ async def watch(pid: int, samples: list[tuple[float, float]]) -> None:
 
 async def soak(directory: str, seconds: float, streams: int, seed: int, shares: tuple[float, float]) -> int:
     books = Path(directory, "books.jsonl")
-    upstream, upstream_port = start_upstream("benchmarks.faulty", str(books))
+    upstream, upstream_port = start_upstream(directory, "benchmarks.faulty", str(books))
     proxy, port, key = start_proxy(directory, upstream_port, CONFIG)
     ledger = str(Path(directory, "ledger.db"))
     try:
@@ -233,10 +234,8 @@ async def soak(directory: str, seconds: float, streams: int, seed: int, shares: 
         after = await back_to(base, proxy.pid, port)
         return report(ledger, clients, books, (base, after), samples, (wall_s, used_s))
     finally:
-        proxy.terminate()
-        proxy.wait(15)
-        upstream.kill()
-        upstream.wait()
+        stop(proxy)
+        stop(upstream)
 
 
 def report(
@@ -273,22 +272,20 @@ def report(
     return 1 if found else 0
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--streams", type=int, default=200, help="at once")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--leave", type=float, default=0.05, help="the share of clients that leave")
-    parser.add_argument("--fault", type=float, default=0.02, help="the share of answers that break")
-    chosen = parser.parse_args()
-    shares = (chosen.leave, chosen.fault)
+@click.command()
+@click.option("--seconds", type=click.FloatRange(5), default=600.0, show_default=True)
+@click.option("--streams", type=click.IntRange(1), default=200, show_default=True, help="At once.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--leave", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Clients that leave.")
+@click.option("--fault", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Answers that break.")
+def command(seconds: float, streams: int, seed: int, leave: float, fault: float) -> None:
+    """Bad days in a row; prints one JSON object, exit code 1 if anything is not as it must be."""
     with (
         tempfile.TemporaryDirectory() as directory,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(soak(directory, chosen.seconds, chosen.streams, chosen.seed, shares))
+        sys.exit(runner.run(soak(directory, seconds, streams, seed, (leave, fault))))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()
