@@ -2,7 +2,9 @@
 
 One connection is one exchange: a JSON line ``{"verb": …, "args": {…}}`` in, a JSON line ``{"ok": …}`` or
 ``{"error": {"code", "message"}}`` out. The socket is 0600 beside the ledger file, and where the system can say who is
-at the other end, only the server's own user and root are answered. Size and time are limited on both sides.
+at the other end, only the server's own user and root are answered. Size and time are limited on both sides. The verb
+``tail`` is answered with ``{"ok": …}`` and then a line for everything that the server logs, for as long as its client
+stays.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ import socket
 import stat
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from streamrouter.admin.desk import Pending, Streams
 from streamrouter.admin.verbs import AdminError, Desk, StopStreams, perform
 from streamrouter.config.schema import Config
 from streamrouter.errors import LedgerError, StreamrouterError
 from streamrouter.ledger.ledger import Ledger
+from streamrouter.ops.logs import Log
 
 _LONGEST_PATH = 100  # bytes; sockaddr_un holds 108 on Linux, 104 on BSD and macOS, the final zero included
 _REQUEST_BYTES = 1024 * 1024  # an allow-list of a thousand long ids fits
@@ -32,6 +36,7 @@ _REPLY_BYTES = 64 * 1024 * 1024  # a list of a hundred thousand users fits
 _REQUEST_TIMEOUT_S = 5.0  # a whole line from someone on this machine
 _VERB_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
+_TAIL = "tail"
 _CONNECTIONS = 64  # administrators are few; more than this is a loop gone wrong
 
 
@@ -89,6 +94,22 @@ def call(ledger: str, verb: str, args: dict[str, Any]) -> Any:
         raise ControlFault("the server closed without a usable answer; its log says why") from None
 
 
+def follow(ledger: str) -> Iterator[dict[str, Any]]:
+    """Every line that the server of ``ledger`` logs from now on, until it stops (blocking). Raises as ``call`` does."""
+    with _connect(ledger) as connection, connection.makefile("rb") as lines:
+        connection.settimeout(None)
+        connection.sendall(msgspec.json.encode({"verb": _TAIL}) + b"\n")
+        for number, line in enumerate(lines):
+            try:
+                told = msgspec.json.decode(line, type=dict[str, Any])
+            except msgspec.DecodeError:  # the server went away within a line
+                return
+            if number == 0 and "error" in told:
+                raise AdminError(str(told["error"]["code"]), str(told["error"]["message"]))
+            if number:
+                yield told
+
+
 class ControlServer:
     """Listens for as long as the server runs. Start it after the ledger is open (its lock makes the path ours)."""
 
@@ -99,18 +120,28 @@ class ControlServer:
         config_getter: Callable[[], Config],
         stop_streams: StopStreams | None = None,
         *,
+        log: Log | None = None,
+        streams: Streams | None = None,
+        pending: Pending | None = None,
         request_timeout_s: float = _REQUEST_TIMEOUT_S,
         verb_timeout_s: float = _VERB_TIMEOUT_S,
     ) -> None:
-        """``path`` is a ``socket_path``; ``config_getter`` gives the configuration in force at each exchange."""
+        """``path`` is a ``socket_path``; ``config_getter`` gives the configuration in force at each exchange.
+
+        ``log``: what ``tail`` follows.
+        """
         self.path = path
         self._ledger = ledger
         self._config = config_getter
         self._stop_streams = stop_streams
+        self._log = log
+        self._streams = streams
+        self._pending = pending
         self._request_timeout_s = request_timeout_s
         self._verb_timeout_s = verb_timeout_s
         self._server: asyncio.Server | None = None
         self._exchanges: set[asyncio.Task[Any]] = set()
+        self._followers: set[asyncio.Task[Any]] = set()
         self._inode = 0
 
     async def start(self) -> None:
@@ -128,6 +159,8 @@ class ControlServer:
         with contextlib.suppress(FileNotFoundError):
             if os.lstat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
+        for task in self._followers:
+            task.cancel()
         if self._exchanges:
             _, late = await asyncio.wait(self._exchanges, timeout=_CLOSE_TIMEOUT_S)
             for task in late:
@@ -138,23 +171,56 @@ class ControlServer:
         assert task is not None
         self._exchanges.add(task)
         try:
-            reply = await self._reply(reader, writer)
+            request = await self._request(reader, writer)
+            if isinstance(request, Request) and request.verb == _TAIL:
+                self._followers.add(task)
+                await self._tail(reader, writer)
+                return
+            reply = await self._perform(request) if isinstance(request, Request) else request
             writer.write(msgspec.json.encode(reply) + b"\n")
             with contextlib.suppress(OSError):  # gone, or too slow: what was asked for is done and in the audit
                 async with asyncio.timeout(self._request_timeout_s):
                     await writer.drain()
         finally:
             self._exchanges.discard(task)
+            self._followers.discard(task)
             writer.close()
 
-    async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:
+    async def _tail(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Everything that is logged, until the other end leaves or is too slow for that long."""
+        if self._log is None:
+            writer.write(msgspec.json.encode(_error("unknown_verb", "there is no log to follow here")) + b"\n")
+            return
+        tail = self._log.subscribe()
+        left = asyncio.ensure_future(reader.read(1))
+        try:
+            writer.write(b'{"ok":{"following":true}}\n')
+            while not left.done():
+                came = asyncio.ensure_future(tail.wait())
+                try:
+                    await asyncio.wait({came, left}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    came.cancel()  # does nothing to what is done
+                if came.cancelled() or not came.done():
+                    return
+                writer.write(b"".join(msgspec.json.encode(line) + b"\n" for line in came.result()))
+                async with asyncio.timeout(self._verb_timeout_s):
+                    await writer.drain()
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            left.cancel()
+            self._log.unsubscribe(tail)
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | dict[str, Any]:
+        """What is asked, or the error to answer with."""
         if len(self._exchanges) > _CONNECTIONS:
             return _error("overloaded", f"more than {_CONNECTIONS} control connections at once; try again")
         if not _trusted(writer.get_extra_info("socket")):
             return _error("forbidden", "only the server's own user and root may administer it")
         try:
             async with asyncio.timeout(self._request_timeout_s):
-                request = msgspec.json.decode(await reader.readline(), type=Request)
+                return msgspec.json.decode(await reader.readline(), type=Request)
         except TimeoutError:
             return _error("bad_request", f"no whole line within {self._request_timeout_s:g} s")
         except OSError:
@@ -163,10 +229,10 @@ class ControlServer:
             return _error("bad_request", f"not a request: {error}")
         except ValueError:  # what StreamReader.readline makes of a line above its limit
             return _error("bad_request", f"a request is one line of at most {_REQUEST_BYTES} bytes")
-        return await self._perform(request)
 
     async def _perform(self, request: Request) -> dict[str, Any]:
-        desk = Desk(self._ledger, self._config(), self._stop_streams)
+        config, stop, streams = self._config(), self._stop_streams, self._streams
+        desk = Desk(self._ledger, config, stop, streams=streams, pending=self._pending)
         try:
             async with asyncio.timeout(self._verb_timeout_s):
                 return {"ok": await perform(desk, request.verb, request.args)}

@@ -20,10 +20,12 @@ from streamrouter.ledger.ledger import Ledger, Replayed
 from streamrouter.ledger.records import Reserve
 from streamrouter.ledger.repeats import MOST_STORED_BYTES
 from streamrouter.ops.metrics import Metrics
+from streamrouter.ops.tracing import Tracing
 from streamrouter.policy.catalog import Catalog, Model, Target
 from streamrouter.policy.counters import Counters
 from streamrouter.policy.meter import Meter
 from streamrouter.policy.naming import namings
+from streamrouter.policy.topups import suggested
 from streamrouter.relay.draining import Drains
 from streamrouter.relay.port import Port
 from streamrouter.relay.response import RelayResponse
@@ -51,18 +53,30 @@ class Gateway:
     """Serves calls. Everything it uses is given; nothing is global."""
 
     def __init__(
-        self, config: Config, ledger: Ledger, dispatch: Dispatch, counters: Counters, metrics: Metrics, clock: Clock
+        self,
+        config: Config,
+        ledger: Ledger,
+        dispatch: Dispatch,
+        counters: Counters,
+        metrics: Metrics,
+        clock: Clock,
+        before: Gateway | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        """``before``: the gateway of the configuration that this one replaces. What it serves is ours to stop."""
         self.catalog = Catalog(config)
-        self.namings = namings(config)
+        self.namings = namings(config, self.catalog)
         self.dialects = {surface.name: Dialect(surface) for surface in config.surface}
+        self._topups = {surface.name: suggested(surface) for surface in config.surface}
         self.ledger = ledger
         self.dispatch = dispatch
         self.counters = counters
         self.metrics = metrics
         self.clock = clock
-        self.in_flight: dict[str, Request] = {}
-        self._drains = Drains()
+        self.in_flight: dict[str, Request] = before.in_flight if before else {}
+        self.tracing = tracing
+        self.serving = 0  # requests that came in under this configuration and are not over
+        self._drains: Drains = before._drains if before else Drains()
         self._server = config.server
         self._store_replies = config.idempotency.store_replies
         self._lease_block = config.ledger.lease_tokens
@@ -130,6 +144,7 @@ class Gateway:
                 stream=call.stream,
                 exact=model.exact,
                 idempotency=caller.idempotency,
+                topup_usd=self._topups[caller.surface.name],
             )
         )
         hold.client_id = caller.client_request_id
@@ -235,8 +250,9 @@ class Gateway:
             )
 
         headers = {"x-request-id": call.id}
-        if caller.traceparent:
-            headers["traceparent"] = caller.traceparent
+        trace = caller.traceparent if self.tracing is None else self.tracing.begin(request.begun())
+        if trace:
+            headers["traceparent"] = trace
         return await self.dispatch.open(
             request.model,
             stream=call.stream,

@@ -7,15 +7,19 @@ import os
 import secrets
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number it writes
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 
 
 def base32(value: int, digits: int) -> str:
     """``value`` in ``digits`` characters of a base 32 that sorts as the numbers do."""
     out = []
-    for _ in range(digits):
+    for _ in range(digits // 2):
+        out.append(_PAIRS[value & 1023])
+        value >>= 10
+    if digits % 2:
         out.append(_ALPHABET[value & 31])
-        value >>= 5
-    return "".join(reversed(out))
+    out.reverse()
+    return "".join(out)
 
 
 def request_id(now_ns: int) -> str:
@@ -41,3 +45,19 @@ def secret_hash(secret: str | bytes) -> bytes:
 def display_form(secret: str, prefix: str) -> str:
     """What may be shown of a key later: ``wrees_…a1b2``."""
     return f"{prefix}…{secret[-4:]}"
+
+
+def millis_of(identity: str) -> int | None:
+    """The Unix milliseconds that an identity of ours was made in; None if it is none."""
+    digits = identity.partition("_")[2][:10]
+    if len(digits) < 10 or not all(digit in _ALPHABET for digit in digits):
+        return None
+    value = 0
+    for digit in digits:
+        value = value << 5 | _ALPHABET.index(digit)
+    return value
+
+
+def first_request_id(now_ns: int) -> str:
+    """What sorts before every request id of that millisecond and behind all earlier ones."""
+    return "req_" + base32(now_ns // 1_000_000, 10)

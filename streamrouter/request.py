@@ -10,6 +10,7 @@ from streamrouter.clock import Clock
 from streamrouter.config.schema import SurfaceConfig
 from streamrouter.errors import Refusal
 from streamrouter.ledger.records import Account, Hold, Idempotency, Key
+from streamrouter.ops.tracing import Begun
 from streamrouter.policy.catalog import Model
 from streamrouter.policy.endings import Ending
 from streamrouter.policy.meter import Meter
@@ -70,11 +71,38 @@ class Request:
 
     def ending(self) -> Ending:
         """What to settle with, as of now."""
-        first = self.relay.first_event_at if self.relay is not None else None
+        first = answered = gap_p99_ms = None
+        if self.relay is not None:
+            first, answered = self.relay.first_event_at, self.relay.answered_at
+            gap_p99_ms = self.relay.incoming.gaps.p99_ms()
         return self.meter.ending(
             ttft_ms=None if first is None else round((first - self._began) * 1000),
             duration_ms=round((self._clock.monotonic() - self._began) * 1000),
+            answer_ms=None if answered is None else round((answered - self._began) * 1000),
+            gap_p99_ms=gap_p99_ms,
         )
+
+    def begun(self) -> Begun:
+        """What a trace is told at its beginning."""
+        return Begun(
+            id=self.call.id,
+            parent=self.caller.traceparent,
+            began_ns=self._clock.now_ns() - round(self.age_s() * 1e9),
+            surface=self.caller.surface.name,
+            model=self.model.id,
+            max_tokens=self.hold.limit,
+            choices=self.call.n,
+            stream=self.call.stream,
+        )
+
+    def age_s(self) -> float:
+        """Seconds since it was admitted."""
+        return self._clock.monotonic() - self._began
+
+    def streamed_s(self) -> float | None:
+        """Seconds since its first event came; None before that, and for a whole answer."""
+        first = self.relay.first_event_at if self.relay is not None else None
+        return None if first is None else self._clock.monotonic() - first
 
     def identity(self) -> Headers:
         """Our id, and the client's own if it sent one."""

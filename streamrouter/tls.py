@@ -22,6 +22,12 @@ def server_context(cert: str, key: str, *, http2: bool) -> ssl.SSLContext:
     return context
 
 
+def renew(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Show another certificate from the next handshake on. Raises OSError, and then goes on with the old one."""
+    server_context(cert, key, http2=False)  # a pair that does not fit would be half taken over
+    context.load_cert_chain(cert, key, password=_no_password)
+
+
 def listening(cert: str | None, key: str | None, *, http2: bool) -> dict[str, Any]:
     """What a listening port is made with: nothing without a certificate."""
     if not cert or not key:

@@ -70,6 +70,7 @@ F40 | what is not JSON, or too deep, or twice | 400 | no hold
 PROCESS = """
 F42 | kill -9 | a stream that breaks off; no answer that was not paid for | recovered: what may have been delivered
 F43 | SIGTERM | new calls: 503; streams end, or get error event `server_shutdown` in time; a second one: now | settled
+F43b | a restart where the socket is kept | new calls wait, live connections go on, streams end: nobody is refused | settled
 F44 | the disk is full | new calls: 503; live streams go on to their lease; recovers by itself | nothing lost
 F45 | a write to the file fails (I/O error) | the process stops; the restart recovers | no open hold, the books add up
 F46 | the file is locked by another program | 503 after 5 s | settled later
@@ -82,8 +83,11 @@ F52 | a second process | exit 1, the first one's pid | unharmed
 SECURITY = """
 S1 | a body that names an upstream or a key | ignored or refused; the upstream comes from the configuration | —
 S4 | path tricks, absolute targets, odd methods | 400, 404 or 405; never past authentication | no hold
+S8 | secrets of people and scripts | in no log, no table, no later answer | hashes only
 S9 | what strangers are told | no version, key, configuration or trace | —
 S10 | a key is shown once | afterwards its display form only; `Cache-Control: no-store` | —
+S12 | guessing a password | the same 401 for every name, then 429, each wait twice the last; by name and by address | —
+S14 | unknown fields in the admin API | 400, the field is named | nothing changes
 S15 | parameters that would get round a cap | counted, clamped or 400; the upstream gets our numbers | exact
 S17 | hangs up after every message in turn | nothing more | at least what was delivered
 S18 | events inside of content, ids, models | as many events as were sent | exact
@@ -93,6 +97,11 @@ S22 | forms, XML, other media types | 415 | no hold
 S24 | JSON bombs | 4xx or an answer; neighbours wait for nothing | no hold
 S25 | tokenizer bombs | 4xx or an answer; neighbours wait for nothing | exact
 S26 | twins of a model's name | `model_not_found` | no hold
+S27 | another origin reads the admin API | no CORS headers there, whatever is configured | —
+S28 | another site's page acts through a browser | 403; forms are 415 | nothing changes
+S30 | planted, stolen, stale sessions | never adopted; new at each sign-in; 30 idle minutes, 12 hours | a hash
+S31 | every route by everybody | 401 or 403 unless the route is theirs | nothing changes
+S39 | a console without an admin | 127.0.0.1 only; a link for 30 minutes, once | a hash
 """
 PARTS = {"Upstreams": UPSTREAM, "Clients": CLIENT, "Process and machine": PROCESS, "Security": SECURITY}
 

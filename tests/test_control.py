@@ -22,9 +22,10 @@ import uvloop
 from streamrouter.admin.verbs import AdminError
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import Config, LedgerConfig
-from streamrouter.control import ControlFault, ControlServer, NotServing, call, peer_uid, socket_path
+from streamrouter.control import ControlFault, ControlServer, NotServing, call, follow, peer_uid, socket_path
 from streamrouter.errors import LedgerError
 from streamrouter.ledger.ledger import Ledger
+from streamrouter.ops.logs import Log
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
@@ -284,3 +285,37 @@ def test_an_answer_that_is_none_is_a_fault(folder: Path) -> None:
             process.stdout.readline()
             with pytest.raises(ControlFault, match="without a usable answer"):
                 call(path, "user.list", {})
+
+
+async def test_tail_follows_the_log_until_the_server_stops(folder: Path) -> None:
+    ledger_path = str(folder / "l.db")
+    ledger = await open_ledger(ledger_path)
+    log = Log(SystemClock(), fd=os.open(os.devnull, os.O_WRONLY))
+    server = ControlServer(socket_path(ledger_path), ledger, Config, log=log)
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(server.path)
+    writer.write(b'{"verb": "tail"}\n')
+    assert await reader.readline() == b'{"ok":{"following":true}}\n'
+    log.request({"id": "req_1", "user": "bob"})
+    log.event("debug", "noticed")
+    lines = [json.loads(await reader.readline()) for _ in range(2)]
+    assert [(line["event"], line.get("user")) for line in lines] == [("request", "bob"), ("noticed", None)]
+    gone = await asyncio.open_unix_connection(server.path)
+    gone[1].write(b'{"verb": "tail"}\n')
+    await gone[0].readline()
+    gone[1].close()  # a follower that leaves takes nothing with it
+    log.event("info", "still here")
+    assert json.loads(await reader.readline())["event"] == "still here"
+    async with asyncio.timeout(2):
+        await server.close()
+        assert await reader.read() == b""
+    writer.close()
+    os.close(log._lines.fd)
+    await ledger.close()
+
+
+async def test_tail_where_there_is_no_log_says_so(path: str) -> None:
+    with pytest.raises(AdminError, match="no log"):
+        await asyncio.to_thread(lambda: next(follow(path), None))
+    with pytest.raises(NotServing):
+        next(follow(path + "x"), None)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "streamrouter"
 
 FLOORS = {
-    **dict.fromkeys(["wire", "policy", "ops", "config", "errors", "clock", "ids", "tls"], 0),
+    **dict.fromkeys(["wire", "policy", "ops", "config", "errors", "clock", "ids", "tls", "bench"], 0),
     **dict.fromkeys(["ledger", "upstream"], 1),
     "relay": 2,
     **dict.fromkeys(["gateway", "request", "admin"], 3),

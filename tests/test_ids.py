@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamrouter.ids import base32, display_form, new_secret, record_id, request_id, secret_hash
+from streamrouter.ids import (
+    base32,
+    display_form,
+    first_request_id,
+    millis_of,
+    new_secret,
+    record_id,
+    request_id,
+    secret_hash,
+)
 
 NOW = 1_735_689_600_123_456_789
 numbers = st.integers(0, 32**10 - 1)
@@ -20,7 +29,8 @@ def test_base32_sorts_as_the_numbers_do(a: int, b: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "digits", "text"), [(0, 3, "000"), (31, 1, "z"), (32, 2, "10"), (33, 1, "1"), (10, 1, "a"), (18, 1, "j")]
+    ("value", "digits", "text"),
+    [(0, 3, "000"), (31, 1, "z"), (32, 2, "10"), (33, 1, "1"), (10, 1, "a"), (18, 1, "j"), (1025, 3, "101")],
 )
 def test_base32(value: int, digits: int, text: str) -> None:
     assert base32(value, digits) == text
@@ -62,3 +72,9 @@ def test_all_of_a_secret_is_hashed_and_little_is_shown() -> None:
 def test_whatever_a_header_holds_has_a_hash(sent: bytes) -> None:
     """A header may come as bytes, or decoded with surrogateescape."""
     assert secret_hash(sent) == secret_hash(sent.decode("utf-8", "surrogateescape"))
+
+
+def test_an_identity_says_when_it_was_made() -> None:
+    assert millis_of(request_id(NOW)) == millis_of(record_id("key", NOW)) == NOW // 1_000_000
+    assert [millis_of(other) for other in ("", "req_", "req_1", "req_UPPERCASE00", "x" * 30)] == [None] * 5
+    assert request_id(NOW - 1_000_000) < first_request_id(NOW) < request_id(NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -75,6 +76,38 @@ async def test_a_whole_server_speaks_tls(tmp_path: Path, own: tuple[str, str]) -
             assert (await response.text()).endswith("data: [DONE]\n\n")
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await rigged.client.get(rigged.server.root + "/healthz")
+
+
+async def shown_to(port: int, cert: str) -> bool:
+    """Whether a client that trusts ``cert`` alone is shown it."""
+    try:
+        _, writer = await asyncio.open_connection("localhost", port, ssl=trusting(cert))
+    except ssl.SSLCertVerificationError:
+        return False
+    writer.transport.abort()
+    return True
+
+
+async def test_another_certificate_is_shown_from_the_next_handshake_on(own: tuple[str, str], tmp_path: Path) -> None:
+    other = certificate(tmp_path, "other")
+    async with serving(Application(), tls_cert=own[0], tls_key=own[1]) as running:
+        reader, writer = await asyncio.open_connection("localhost", running.port, ssl=trusting(own[0]))
+        with pytest.raises(OSError):
+            running.server.renew_certificate(other[0], own[1])  # a pair that does not fit
+        assert await shown_to(running.port, own[0])
+        running.server.renew_certificate(*other)
+        assert await shown_to(running.port, other[0])
+        assert not await shown_to(running.port, own[0])
+        writer.write(GET)  # the connection that was there goes on
+        assert (await reader.readuntil(b"0\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.transport.abort()
+
+
+async def test_a_clear_text_server_has_no_certificate_to_renew(own: tuple[str, str]) -> None:
+    async with serving(Application()) as running:
+        running.server.renew_certificate(*own)
+        running.server.renew_certificate(None, None)
+        assert (await (await running.connect(GET)).reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
 
 
 def test_which_files_cannot_be_used(tmp_path: Path, own: tuple[str, str]) -> None:

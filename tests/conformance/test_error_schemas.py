@@ -21,6 +21,11 @@ from tests.support.upstream import Script, ScriptedUpstream, Seen, completion
 Provoke = Callable[[Server, ScriptedUpstream], Awaitable[Reply]]
 
 ELSEWHERE = {
+    **dict.fromkeys(
+        ["not_signed_in", "wrong_password", "forbidden", "forbidden_origin", "too_many_attempts", "link_expired"],
+        "tests/security/test_console.py: the admin API alone",
+    ),
+    "last_admin": "tests/web/console/test_people.py: the admin API alone",
     "idempotency_completed": "tests/journeys/test_idempotency.py",
     "idempotency_in_progress": "tests/journeys/test_idempotency.py",
     "idempotency_key_reused": "tests/journeys/test_idempotency.py",
@@ -29,6 +34,7 @@ ELSEWHERE = {
     "overloaded": "tests/faults: more waiting requests than max_waiting_requests",
     "stream_expired": "tests/journeys/test_resume.py",
     "server_shutdown": "tests/journeys: a server that drains",
+    "stopped_by_admin": "tests/web/console/test_flights.py",
     "upstream_not_configured": "no configuration without an upstream is accepted",
     "upstream_truncated": "only ever inside a stream (test_schemas.py)",
 }

@@ -18,8 +18,9 @@ from streamrouter.errors import Upstreamed
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.logs import Log
 from streamrouter.ops.metrics import Metrics
+from streamrouter.policy.passwords import Cost
 from streamrouter.upstream.dispatch import Upstream
-from streamrouter.upstream.exchange import Exchange, Target
+from streamrouter.upstream.exchange import Exchange, Target, Transport
 from tests.ledger.books import HeldClock, opened
 from tests.support.upstream import completion
 
@@ -28,10 +29,13 @@ MODELS = {
     "test": ModelConfig(exact=True, context_length=1000, max_output_tokens=200, default_max_tokens=100),
     "org/other:1": ModelConfig(name="Other", streaming=False),
 }
+FAST_HASH = Cost(n=32)
 CONFIG = Config(upstreams={"up": UpstreamConfig(base_url="demo:")}, models=MODELS, surface=[SurfaceConfig(name="main")])
 
 
-def scope_of(method: str = "GET", path: str = "/", headers: Pairs = ()) -> Scope:
+def scope_of(
+    method: str = "GET", path: str = "/", headers: Pairs = (), *, query: str = "", client: str = "127.0.0.1"
+) -> Scope:
     """A request's scope; headers as a server gives them."""
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
     raw = path.encode()
@@ -41,7 +45,8 @@ def scope_of(method: str = "GET", path: str = "/", headers: Pairs = ()) -> Scope
         "method": method,
         "path": path,
         "raw_path": raw,
-        "query_string": b"",
+        "query_string": query.encode(),
+        "client": (client, 50_000),
         "root_path": "",
         "scheme": "http",
         "headers": pairs,
@@ -82,9 +87,17 @@ class Answer:
 
 
 async def ask(
-    app: ASGIApp, method: str = "GET", path: str = "/", headers: Pairs = (), body: bytes = b"", *, leaves: bool = False
+    app: ASGIApp,
+    method: str = "GET",
+    path: str = "/",
+    headers: Pairs = (),
+    body: bytes = b"",
+    *,
+    leaves: bool = False,
+    query: str = "",
+    client: str = "127.0.0.1",
 ) -> Answer:
-    """One request. ``leaves``: the client is gone before its body is whole."""
+    """One request. ``leaves``: the client is gone before its body is whole; ``client``: where it comes from."""
     answer = Answer()
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": leaves}]
     if leaves:
@@ -101,7 +114,7 @@ async def ask(
         answer.messages.append(message)
 
     async with asyncio.timeout(5):
-        await app(scope_of(method, path, headers), receive, send)
+        await app(scope_of(method, path, headers, query=query, client=client), receive, send)
     return answer
 
 
@@ -191,14 +204,15 @@ class Rig:
 
     def lines(self) -> list[dict[str, Any]]:
         """What was logged."""
+        self.app.site.log.flush()  # lines of settlements leave a turn of the loop later
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @asynccontextmanager
 async def running(
-    folder: Path, transport: ScriptedTransport | None = None, config: Config = CONFIG, **caps: Any
+    folder: Path, transport: Transport | None = None, config: Config = CONFIG, **caps: Any
 ) -> AsyncIterator[Rig]:
-    """An application whose only upstream is ``transport``; ``caps``: of the account."""
+    """An application whose only upstream is ``transport``; ``caps``: of the account. Again: with the same books."""
     clock = HeldClock()
     log_path = folder / "log.jsonl"
     fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -206,8 +220,10 @@ async def running(
     try:
         async with opened(str(folder / "ledger.db"), clock) as ledger:
             log = Log(clock, fd=fd)
-            app = App(config, ledger, {"up": up}, clock, log, Metrics(config.models, config.upstreams))
-            await ledger.create_account("team-a", caps)
+            metrics = Metrics(config.models, config.upstreams)
+            app = App(config, ledger, {"up": up}, clock, log, metrics, password_cost=FAST_HASH)
+            if not await ledger.accounts():
+                await ledger.create_account("team-a", caps)
             key, secret = await ledger.create_key("team-a", config.surface[0].name, "sk-", None, None)
             yield Rig(app, ledger, clock, log_path, secret, key.id)
     finally:

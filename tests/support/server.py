@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 KEY = re.compile(r"Key\s+(\S+)")
+SETUP = re.compile(r"(https?://\S+/console/setup#t=\S+)")
 API = re.compile(r"API\s+(https?://\S+)")
 START_TIMEOUT_S = 20.0
 
@@ -36,6 +37,7 @@ class Server:
         self.log = directory / "log.jsonl"
         self.url = ""  # the first surface's base URL
         self.key = ""  # the first key
+        self.setup = ""  # the set-up link of the last start
         self.process: subprocess.Popen[str] | None = None
 
     def command(self, *arguments: str) -> list[str]:
@@ -64,6 +66,8 @@ class Server:
         if found is None:
             raise AssertionError(f"the server did not start: {text}\n{self.log.read_text()}")
         self.url = found.group(1)
+        setup = SETUP.search(text)
+        self.setup = setup.group(1) if setup is not None else ""
         key = KEY.search(text)
         if key is not None and not self.key:
             self.key = key.group(1)
