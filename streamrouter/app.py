@@ -93,7 +93,6 @@ class App:
         replays = Replays(config.server.resume_window_s, config.server.resume_buffer_bytes)
         self.streams = Streams(self.gateway, replays, log)
         self._log = log
-        self._log_waits = False
         metrics.watch_serving(lambda: not self.reasons(), self.upstream_states)
         ledger.on_settled = self._settled
         self.flights = Flights(lambda: self.gateway.in_flight, self.watch)
@@ -264,16 +263,8 @@ class App:
                 "cached_tokens": settled.cached_tokens,
                 "cost_usd": nano_to_usd(settled.cost),
                 "usage_source": ending.source,
-            },
-            at_once=False,
+            }
         )
-        if not self._log_waits:  # the lines of one commit leave in one write
-            self._log_waits = True
-            asyncio.get_running_loop().call_soon(self._flush_log)
-
-    def _flush_log(self) -> None:
-        self._log_waits = False
-        self._log.flush()
 
 
 def _upstreams(gateways: list[Gateway]) -> set[Upstream]:

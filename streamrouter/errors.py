@@ -89,16 +89,26 @@ RULES: dict[str, Rule] = {
 class Refusal(StreamrouterError):
     """A request that is not served, or a stream that ends early. ``code`` is a key of ``RULES``.
 
-    ``param`` names the field at fault; ``retry_after_s`` becomes ``Retry-After`` (whole seconds, at least 1).
+    ``param`` names the field at fault; ``retry_after_s`` becomes ``Retry-After`` (whole seconds, at least 1); ``allow``
+    the methods that a 405 has to name (RFC 9110 section 15.5.6).
     """
 
-    def __init__(self, code: str, message: str, *, param: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+        allow: str = "",
+    ) -> None:
         super().__init__(message)
         self.rule = RULES[code]
         self.code = code
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.allow = allow
 
 
 class Upstreamed(Refusal):

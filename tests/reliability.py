@@ -70,7 +70,7 @@ F40 | what is not JSON, or too deep, or twice | 400 | no hold
 PROCESS = """
 F42 | kill -9 | a stream that breaks off; no answer that was not paid for | recovered: what may have been delivered
 F43 | SIGTERM | new calls: 503; streams end, or get error event `server_shutdown` in time; a second one: now | settled
-F43b | a restart where the socket is kept | new calls wait, live connections go on, streams end: nobody is refused | settled
+F43b | a restart with the socket kept | new calls wait, connections go on, streams end: nobody is refused | settled
 F44 | the disk is full | new calls: 503; live streams go on to their lease; recovers by itself | nothing lost
 F45 | a write to the file fails (I/O error) | the process stops; the restart recovers | no open hold, the books add up
 F46 | the file is locked by another program | 503 after 5 s | settled later

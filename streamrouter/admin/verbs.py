@@ -91,7 +91,7 @@ class KeySet(Args, frozen=True):
 
 
 class KeyRotate(Args, frozen=True):
-    """``key.rotate``: ``grace_s`` is for how many seconds the old key stays good beside the new one (at most a year)."""
+    """``key.rotate``: ``grace_s``: for how many seconds the old key stays good beside the new one (at most a year)."""
 
     id: Text
     grace_s: Annotated[int, Meta(ge=0, le=366 * 86_400)] = 0

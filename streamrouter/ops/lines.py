@@ -34,43 +34,30 @@ class Lines:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
-    def put(self, line: bytes, *, at_once: bool = True) -> None:
-        """Write ``line`` (with its end), after those that wait; not ``at_once``: somebody will ``flush``."""
+    def put(self, line: bytes) -> None:
+        """Write ``line`` (with its end), after those that wait."""
         if len(self._waiting) >= self._most:
             self.flush()
         if len(self._waiting) >= self._most:
             self.dropped += 1
             return
         self._waiting.append(line)
-        if at_once:
-            self.flush()
+        self.flush()
 
     def flush(self) -> None:
         """Write what waits, as far as it is taken now."""
         waiting = self._waiting
         try:
             while waiting and self._poll.poll(0):  # an error is ready too: the write says which
-                piece, lines = self._piece()
-                written = os.write(self.fd, piece[:_PIECE_BYTES])
-                for _ in range(lines):
+                line = waiting[0]
+                written = os.write(self.fd, line[:_PIECE_BYTES])
+                if written < len(line):
+                    waiting[0] = line[written:]
+                else:
                     waiting.popleft()
-                if written < len(piece):
-                    waiting.appendleft(piece[written:])
         except OSError:  # full disk, closed pipe, a terminal that hung up: the request matters more than its line
             self.dropped += len(waiting)
             waiting.clear()
-
-
-    def _piece(self) -> tuple[bytes, int]:
-        """The first line, and as many whole ones as go with it in one write; how many these are."""
-        lines: list[bytes] = []
-        size = 0
-        for line in self._waiting:
-            size += len(line)
-            if lines and size > _PIECE_BYTES:
-                break
-            lines.append(line)
-        return b"".join(lines), len(lines)
 
 
 class Tail:

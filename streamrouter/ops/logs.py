@@ -104,14 +104,11 @@ class Log:
         if tail in self._tails:
             self._tails.remove(tail)
 
-    def request(self, fields: Mapping[str, Any], *, at_once: bool = True) -> None:
-        """One finished request: a bug of ours (500) is an error, an upstream's or a shutdown's failure a warning.
-
-        Not ``at_once``: its line waits for ``flush``, so that several leave in one write.
-        """
+    def request(self, fields: Mapping[str, Any]) -> None:
+        """One finished request: a bug of ours (500) is an error, an upstream's or a shutdown's failure a warning."""
         status = fields.get("status")
         level: Level = "error" if status == 500 else "warning" if isinstance(status, int) and status > 500 else "info"
-        self._write(level, "request", fields, at_once)
+        self._write(level, "request", fields)
 
     def event(self, level: Level, event: str, **fields: Any) -> None:
         """Anything else worth a line: ``event`` is a short fixed name, the fields are the particulars."""
@@ -137,7 +134,7 @@ class Log:
             self._lines.move(_STDERR)
             os.close(old)
 
-    def _write(self, level: Level, event: str, fields: Mapping[str, Any], at_once: bool = True) -> None:
+    def _write(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
         written = _LEVELS[level] >= self._lowest
         if not written and not self._tails:
             return
@@ -148,9 +145,9 @@ class Log:
         for tail in self._tails:
             tail.put(line)
         if written and self._json:
-            self._lines.put(orjson.dumps(line) + b"\n", at_once=at_once)
+            self._lines.put(orjson.dumps(line) + b"\n")
         elif written:
-            self._lines.put((self._text(now, level, event, cleaned) + "\n").encode(), at_once=at_once)
+            self._lines.put((self._text(now, level, event, cleaned) + "\n").encode())
 
     def _now(self) -> tuple[datetime, str]:
         """The second that it is, and the moment as ISO 8601; a datetime is made once a second."""

@@ -50,7 +50,7 @@ def verdict(scope: Scope) -> Refusal | None:
     """Why a request is refused unseen, None for a sane one."""
     path = scope["path"]
     if scope["method"] not in METHODS:
-        return Refusal("method_not_allowed", "This method is not served here.")
+        return Refusal("method_not_allowed", "This method is not served here.", allow=", ".join(sorted(METHODS)))
     if not path.startswith("/") or path.startswith("//") or len(path) > MOST_PATH_BYTES:
         return Refusal("bad_request", "The request's target must be a plain path.")
     if not path.isprintable() or "\\" in path or ("/." in path and not _OWN_PLACE.isdisjoint(path.split("/"))):

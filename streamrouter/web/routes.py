@@ -121,7 +121,8 @@ def _from_http(request: Request, error: Exception) -> Refusal:
     status = error.status_code if isinstance(error, HTTPException) else 500
     path = request.scope["path"]
     if status == 405:
-        return Refusal("method_not_allowed", "This route exists, but not with this method.")
+        allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
+        return Refusal("method_not_allowed", "This route exists, but not with this method.", allow=allow)
     if "/v1/v1/" in path:
         return Refusal("not_found", "The path holds /v1 twice: set the client's base URL to end in /v1 once.")
     if status == 404:

@@ -100,7 +100,7 @@ class Streams:
     def continued(self, request: Request, caller: Caller) -> RelayResponse:
         """The rest of a stream of this key, after the event that ``after`` counts to. Raises Refusal."""
         if request.method == "HEAD":  # which would take the stream from its reader
-            raise Refusal("method_not_allowed", "A stream is read with GET.")
+            raise Refusal("method_not_allowed", "A stream is read with GET.", allow="GET, OPTIONS")
         after = request.query_params.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) <= _MOST_DIGITS):
             raise Refusal("invalid_value", "after is the number of events that you have.", param="after")

@@ -89,6 +89,8 @@ def refusal_headers(refusal: Refusal, request_id: str, style: Style = OPENAI) ->
         headers.append((b"retry-after", b"%d" % max(1, refusal.retry_after_s)))
     if refusal.rule.retry is not None:
         headers.append((b"x-should-retry", b"true" if refusal.rule.retry else b"false"))
+    if refusal.allow:
+        headers.append((b"allow", refusal.allow.encode("ascii")))
     if refusal.rule.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

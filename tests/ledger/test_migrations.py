@@ -80,7 +80,8 @@ async def test_where_no_backup_can_be_made_nothing_is_migrated(tmp_path: Path) -
 async def test_a_step_that_fails_leaves_the_old_version_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "l.db")
     old_file(path)
-    broken = migrations.Migration(schema.VERSION + 1, "broken", ("CREATE TABLE new (a) {strict}", "CREATE TABLE new (a)"))
+    twice = ("CREATE TABLE new (a) {strict}", "CREATE TABLE new (a)")
+    broken = migrations.Migration(schema.VERSION + 1, "broken", twice)
     monkeypatch.setattr(schema, "MIGRATIONS", (*migrations.MIGRATIONS, broken))
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     with pytest.raises(LedgerError):

@@ -81,7 +81,8 @@ def test_messages_say_what_happened_the_numbers_and_what_to_do() -> None:
         'Key "team-a" (sk-…9fQ2) has $0.0031 left; this request reserves up to $0.005493 (gpt-5.4-mini, max_tokens '
         "4000). Lower max_tokens to 11 if that is enough. Top up: streamrouter topup team-a 5"
     )
-    assert denied(of, prepaid=True, input_tokens=20_620, limit=4000, topup_usd="10").message.endswith("streamrouter topup team-a 10")
+    dearer = denied(of, prepaid=True, input_tokens=20_620, limit=4000, topup_usd="10")
+    assert dearer.message.endswith("streamrouter topup team-a 10")
 
 
 # -- requests per minute, concurrency

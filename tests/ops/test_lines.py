@@ -42,19 +42,6 @@ def test_a_line_is_written_at_once(pipe: tuple[int, int]) -> None:
     assert read(reader) == b"one\ntwo\n"
 
 
-def test_lines_that_wait_leave_in_few_writes_and_in_order() -> None:
-    reader, writer = os.pipe2(os.O_DIRECT)  # a pipe of packets: a read is what one write has written
-    lines = Lines(writer)
-    for number in range(12):
-        lines.put(b"%0998d.\n" % number, at_once=False)
-    lines.put(b"last\n")
-    os.set_blocking(reader, False)
-    sizes = [os.read(reader, 65536).count(b"\n") for _ in range(3)]
-    assert sizes == [4, 4, 5]
-    os.close(reader)
-    os.close(writer)
-
-
 def test_a_reader_that_is_stuck_holds_nobody_up_and_gets_the_oldest_lines(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     lines = Lines(writer, most=100)

@@ -204,7 +204,6 @@ class Rig:
 
     def lines(self) -> list[dict[str, Any]]:
         """What was logged."""
-        self.app.site.log.flush()  # lines of settlements leave a turn of the loop later
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 

@@ -114,6 +114,7 @@ async def test_what_is_not_there(tmp_path: Path, method: str, path: str, status:
         assert answer.status == status
         assert told in answer.json["error"]["message"]
         assert answer.json["error"]["request_id"] == answer.headers["x-request-id"]
+        assert ("allow" in answer.headers) == (status == 405)  # RFC 9110 section 15.5.6
 
 
 async def test_every_answer_carries_cors_and_every_path_takes_a_preflight(tmp_path: Path) -> None:

@@ -16,7 +16,18 @@ from streamrouter.wire.halves import mask, unmask
 from streamrouter.wire.splice import Splicer
 from streamrouter.wire.whole import chunks_of
 
-PIECES = [rb"\ud83d", rb"\uDE00", rb"\uDAbc", rb"\\", rb"\"", rb"\u00e9", rb"\ud83d\ude00", b"ud83d", b"a", "é🙂".encode()]
+PIECES = [
+    rb"\ud83d",
+    rb"\uDE00",
+    rb"\uDAbc",
+    rb"\\",
+    rb"\"",
+    rb"\u00e9",
+    rb"\ud83d\ude00",
+    b"ud83d",
+    b"a",
+    "é🙂".encode(),
+]
 
 
 def chunk(text: bytes, **more: str) -> bytes:

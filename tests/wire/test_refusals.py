@@ -67,6 +67,7 @@ BASE = {"content-type": "application/json", "cache-control": "no-store", "x-requ
         (Refusal("invalid_api_key", ""), {"www-authenticate": "Bearer"}),
         (Refusal("missing_api_key", ""), {"www-authenticate": "Bearer"}),
         (Refusal("upstream_auth", ""), {}),
+        (Refusal("method_not_allowed", "", allow="GET, POST"), {"allow": "GET, POST"}),
     ],
     ids=lambda value: value.code if isinstance(value, Refusal) else "",
 )

@@ -89,15 +89,16 @@ class AdminApi:
 
     def _match(self, scope: Scope) -> tuple[Route, dict[str, str]]:
         steps = scope["path"].removeprefix(BASE + "/").split("/")
-        elsewhere = False
+        elsewhere = []
         for pattern, route in self._routes.get(len(steps), ()):
             path = _path_of(pattern, steps)
             if path is not None:
                 if route.method == scope["method"]:
                     return route, path
-                elsewhere = True
+                elsewhere.append(route.method)
         if elsewhere:
-            raise Refusal("method_not_allowed", "This route exists, but not with this method.")
+            allow = ", ".join(dict.fromkeys(elsewhere))
+            raise Refusal("method_not_allowed", "This route exists, but not with this method.", allow=allow)
         raise Refusal("not_found", "There is nothing here. /openapi.json lists the admin API's routes.")
 
     async def _who(self, scope: Scope) -> Who | None:

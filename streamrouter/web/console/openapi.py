@@ -135,8 +135,8 @@ class OpenApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != "/openapi.json" or scope["method"] not in ("GET", "HEAD"):
             known = scope["path"] == "/openapi.json"
-            code = "method_not_allowed" if known else "not_found"
-            raise Refusal(code, "GET /openapi.json is what is here.")
+            code, allow = ("method_not_allowed", "GET, HEAD") if known else ("not_found", "")
+            raise Refusal(code, "GET /openapi.json is what is here.", allow=allow)
         if not self._body:
             self._body = orjson.dumps(document(self._routes, self._base))
         headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache"), *SAFETY]
