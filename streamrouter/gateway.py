@@ -112,6 +112,7 @@ class Gateway:
         finally:
             del self.in_flight[call.id]
             self.ledger.settle(request.hold, request.ending())
+            request.forget()
 
     def catalog_of(self, surface: SurfaceConfig) -> Catalog:
         """The models of a surface, under its names."""

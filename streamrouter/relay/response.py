@@ -57,7 +57,12 @@ class RelayResponse(EventSourceResponse):
 
     async def run(self, sink: Sink) -> None:
         """Until the stream is over; then the sink is closed."""
+        run, self._run = self._run, _over  # what runs knows the response: a reference cycle until here
         try:
-            await self._run(sink)
+            await run(sink)
         finally:
             await sink.close()
+
+
+async def _over(sink: Sink) -> None:
+    """A response runs once."""

@@ -106,7 +106,7 @@ class PlainConnection(asyncio.Protocol):
         self._ahead = b""  # what came and belongs to no request yet
         self._idle_since: float | None = None
         self._keep = True  # the client wants the connection to go on
-        self._paused = self._eof = self._lingering = self._lost = False
+        self._paused = self._eof = self._lingering = self._lost = self._handed_over = False
         self._unblocked: asyncio.Event | None = None
 
     # -- the transport's side ----------------------------------------------------------------------------------------
@@ -238,6 +238,8 @@ class PlainConnection(asyncio.Protocol):
         data, self._ahead = self._ahead, b""
         if data:
             self._next(data)
+            if self._handed_over:
+                return  # whether the transport is read is not ours to say any more
         self.taken()
         if self.keepable and self._turn is None and not self._ahead:
             self.transport.pause_reading()  # what comes from now on is for whoever is given the connection
@@ -256,10 +258,13 @@ class PlainConnection(asyncio.Protocol):
 
     def _hand_over(self, data: bytes) -> None:
         self._idle_since = None
+        self._handed_over = True
         self._house.left(self)
         if self._paused:
             self.transport.resume_reading()
         self._house.hand_over(self.transport, data)
+        if self.blocked:  # by the response before: the transport has told it, and will not again
+            self.transport.get_protocol().pause_writing()
 
     # -- what a turn asks --------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from aiohttp.streams import StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from streamrouter.upstream.push import PushConnector
+from streamrouter.upstream.push import PushConnector, PushHandler, reused
 
 _KEEPALIVE_S = 15.0  # shorter than the pools of common servers and balancers: fewer stale connections
 _READ_BYTES = 64 * 1024
@@ -36,6 +36,14 @@ def small_socket(found: tuple[int | socket.AddressFamily, int | socket.SocketKin
     made = socket.socket(*found[:3])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     return made
+
+
+def hang_up(connection: Connection) -> None:
+    """Close. What has not left is dropped: else it would stay until an upstream reads that does not."""
+    transport = connection.transport
+    if transport is not None and transport.get_write_buffer_size():
+        transport.abort()
+    connection.close()
 
 
 class Answered:
@@ -54,7 +62,12 @@ class Answered:
 
     def _release(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        transport = connection.transport
+        if transport is not None and transport.get_write_buffer_size():  # it was answered before it was read
+            hang_up(connection)
+        else:
             connection.release()
 
     def close(self) -> None:
@@ -63,11 +76,11 @@ class Answered:
         if connection is not None:
             if self.content.exception() is None:
                 self.content.set_exception(aiohttp.ClientConnectionError("Connection closed"))
-            connection.close()
+            hang_up(connection)
 
     def __del__(self) -> None:
         if self._connection is not None:  # cut short, and nobody who had to hang up
-            self._connection.close()
+            hang_up(self._connection)
 
 
 class Line:
@@ -99,9 +112,16 @@ class Line:
         )
         request.headers.popall(hdrs.CONTENT_LENGTH, None)
         request.headers.popall(hdrs.TRANSFER_ENCODING, None)
-        self._head = _serialize_headers(f"POST {url.raw_path_qs} HTTP/1.1", request.headers)[:-2]
+        self._head = self._head_without(request, {})
         self._request = request
         return request
+
+    def _head_without(self, request: aiohttp.ClientRequest, headers: Mapping[str, str]) -> bytes:
+        """The line's part of a head, up to where a request's own ``headers`` go, which stand in for its own."""
+        kept = CIMultiDict(request.headers)
+        for name in headers:
+            kept.popall(name, None)
+        return _serialize_headers(f"POST {request.url.raw_path_qs} HTTP/1.1", kept)[:-2]
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answered:
         """Ask; returns at the answer's headers. Raises what aiohttp raises, OSError, TimeoutError, ValueError.
@@ -110,13 +130,14 @@ class Line:
         """
         request = self._request or self._prepare()
         own = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = b"%b%bContent-Length: %d\r\n\r\n" % (self._head, own.encode("ascii"), len(body))
+        fixed = self._head if self._headers.keys().isdisjoint(headers) else self._head_without(request, headers)
+        head = b"%b%bContent-Length: %d\r\n\r\n" % (fixed, own.encode("ascii"), len(body))
         connection = await self._connector.connect(request, [], self._timeout)
         try:
             self._write(connection, head, body)
             return await self._answer(connection)
         except BaseException:  # whatever it is: nobody reads on
-            connection.close()
+            hang_up(connection)
             raise
 
     def _write(self, connection: Connection, head: bytes, body: bytes) -> None:
@@ -140,12 +161,16 @@ class Line:
 
     async def _answer(self, connection: Connection) -> Answered:
         protocol = connection.protocol
-        assert protocol is not None
+        assert isinstance(protocol, PushHandler)
         while True:
             try:
                 message, payload = await protocol.read()
             except HttpProcessingError as error:
                 raise aiohttp.ClientPayloadError(error.message) from error
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if protocol.heard:  # it had begun to answer: the connection was not stale, asking again may cost twice
+                    reused.set(False)
+                raise
             if message.code < 100 or message.code > 199 or message.code == 101:  # no interim answer
                 return Answered(connection, message.code, message.headers, payload)
 

@@ -34,18 +34,21 @@ class Closing(Protocol):
 class PushHandler(ResponseHandler):
     """One upstream connection; ``target`` is where the current answer goes, once somebody asked for it."""
 
-    __slots__ = ("response", "served", "target")
+    __slots__ = ("heard", "response", "served", "target")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.target: Target | None = None
         self.response: Closing | None = None  # whose body is pushed
         self.served = 0
+        self.heard = False  # something came since it was taken from the pool (of no interest once there is a target)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.target is not None:
             self.target.flush()
+        else:
+            self.heard = True
 
     def connection_lost(self, exc: BaseException | None) -> None:
         payload = self._payload
@@ -114,10 +117,15 @@ class PushConnector(aiohttp.TCPConnector):
     ) -> aiohttp.connector.Connection:
         connection = await super().connect(req, traces, timeout)
         handler = connection.protocol
+        while isinstance(handler, PushHandler) and handler.served and handler.should_close:
+            connection.close()  # it spoke in the pool (a 408, say): that would be read as the answer to this request
+            connection = await super().connect(req, traces, timeout)
+            handler = connection.protocol
         if isinstance(handler, PushHandler):
             reused.set(handler.served > 0)
             reached.set(True)
             handler.served += 1
+            handler.heard = False
         return connection
 
 

@@ -1,7 +1,7 @@
 r"""Halves of surrogate pairs: an emoji whose escapes an upstream sends in two events (``"\ud83d"``, then ``"\ude00"``).
 
-Neither event alone is text, and a strict JSON decoder refuses both; a client that joins the deltas has the emoji. So
-such an event is looked at with its halves masked by private characters, handed on with the escapes that it came with, and
+Neither event alone is text, and a strict JSON decoder refuses both; a client that joins the deltas has the emoji. Such
+an event is looked at with its halves masked by private characters, handed on with the escapes that it came with, and
 counted with its halves as they are: a tokenizer joins those of one text. Only what was refused comes here.
 """
 

@@ -8,7 +8,7 @@ import h11
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from streamrouter.relay.sink import BODY
+from streamrouter.relay.sink import BODY, Sink
 from streamrouter.server.turn import Turn
 from tests.ledger.books import until
 from tests.server.test_heads import CURL, MINIMAL, NODE_FETCH, OPENAI_PYTHON
@@ -237,3 +237,81 @@ async def test_a_head_that_never_ends_is_431(first: bytes) -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\nA: ")
         await in_pieces(client, b"x" * 40_000, 5_000)
         assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+class Held(Application):
+    """The first request waits for ``go``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.scopes:
+            self.scopes.append(scope)
+            await self.go.wait()
+        await super().__call__(scope, receive, send)
+
+
+CHUNKED_HEAD = CHUNKED[: CHUNKED.index(b"\r\n\r\n") + 4]
+
+
+async def test_what_is_pipelined_and_handed_over_is_read_no_faster_than_it_is_taken() -> None:
+    """More than the other layers' own limit is here when they get it: they stop reading, and that must hold."""
+
+    class Deaf(Held):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] == "POST":
+                self.scopes.append(scope)
+                await asyncio.Event().wait()
+            await super().__call__(scope, receive, send)
+
+    app, chunk = Deaf(), b"1000\r\n" + b"x" * 4096 + b"\r\n"
+    async with serving(app) as running:
+        client = await running.connect(GET)
+        await until(lambda: app.scopes)
+        client.send(CHUNKED_HEAD + chunk * 15)
+        await asyncio.sleep(0.02)
+        client.send(chunk * 8000)
+        await asyncio.sleep(0.02)
+        app.go.set()
+        await until(lambda: app.scopes[-1]["method"] == "POST")
+        await asyncio.sleep(0.3)
+        assert client.writer.transport.get_write_buffer_size() > 10_000_000
+        client.writer.transport.abort()
+
+
+async def test_a_connection_is_handed_over_while_its_client_does_not_read() -> None:
+    async def much(sink: Sink) -> None:
+        sink.start(200, [])
+        sink.end(b"x" * 4_000_000)
+
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    app = Application(much)
+    async with serving(app) as running:
+        client = await running.connect(GET)
+        await until(lambda: app.scopes)
+        client.stop_reading()
+        client.send(CHUNKED)
+        await until(lambda: "blocked" in app.told.calls)
+        await asyncio.sleep(0.02)
+        client.read_again()
+        await client.answer()
+        assert (await client.answer("POST"))[1] == [b"hi"]
+    assert reported == []
+
+
+async def test_a_connection_that_is_handed_over_while_draining_is_still_read() -> None:
+    app = Held()
+    async with serving(app) as running:
+        client = await running.connect(GET)
+        await until(lambda: app.scopes)
+        client.send(CHUNKED_HEAD + b"2\r\nhi\r\n")
+        await asyncio.sleep(0.02)
+        await running.server.close_listeners(lambda _: True)
+        app.go.set()
+        await client.answer()
+        await until(lambda: app.scopes[-1]["method"] == "POST")
+        client.send(b"2\r\nho\r\n0\r\n\r\n")
+        assert b"".join((await client.answer("POST"))[1]) == b"hiho"

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from streamrouter.upstream.client import verdict
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, Seen
 from tests.upstream.wired import BODY, CHUNKED, SIZED, Make, Recorder, drop, fails, plays, post, pushed
 
 # -- connections ----------------------------------------------------------------------------------------------------
@@ -75,6 +75,34 @@ async def test_a_fresh_connection_that_is_dropped_is_not_retried(upstream: Scrip
     upstream.queue = [drop, plays(SIZED + b"0123456789")]
     said = await fails(make(upstream.url))
     assert (said.code, said.ambiguous, said.fault, len(upstream.seen)) == ("upstream_disconnected", True, True, 1)
+
+
+@pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\nX: y\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_what_had_begun_to_answer_is_not_asked_again(
+    upstream: ScriptedUpstream, make: Make, begun: bytes
+) -> None:
+    upstream.queue = [plays(SIZED + b"0123456789"), plays(begun, close=True), plays(SIZED + b"0123456789")]
+    transport = make(upstream.url)
+    await pushed(transport)
+    said = await fails(transport)
+    assert (said.code, said.ambiguous, len(upstream.seen)) == ("upstream_disconnected", True, 2)
+
+
+async def test_what_an_idle_connection_says_is_nobodys_answer(upstream: ScriptedUpstream, make: Make) -> None:
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+    said = asyncio.Event()
+
+    async def script(seen: Seen) -> None:
+        await plays(SIZED + b"0123456789", late)(seen)
+        said.set()
+
+    upstream.queue = [script, plays(SIZED + b"abcdefghij")]
+    transport = make(upstream.url)
+    await pushed(transport)
+    await said.wait()
+    exchange = await post(transport)
+    assert (exchange.status, await exchange.read(100)) == (200, (b"abcdefghij", True))
+    assert upstream.connections == 2
 
 
 # -- faults before an answer ----------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +14,7 @@ import aiohttp
 import pytest
 
 from streamrouter.upstream.line import Answered, Line
+from tests.ledger.books import until
 from tests.support.upstream import ScriptedUpstream, Seen
 from tests.upstream.wired import OK, SIZED, plays
 
@@ -130,3 +133,63 @@ async def test_a_header_cannot_bring_another(lines: list[Line], upstream: Script
     lines.append(Line(upstream.url, {"x-a": "1\r\nx-b: 2"}, 5.0, keepalive=True))
     with pytest.raises(ValueError):
         await lines[-1].post(b"{}", EACH)
+
+
+@asynccontextmanager
+async def unread(answer: bytes) -> AsyncIterator[tuple[str, list[asyncio.StreamReader]]]:
+    """An upstream that reads next to nothing: where it is, and its connections."""
+    readers: list[asyncio.StreamReader] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        readers.append(reader)
+        writers.append(writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", readers
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+
+UNSENT = b"x" * 20_000_000  # more than the kernel takes
+
+
+async def test_an_answer_before_the_body_has_left_ends_the_connection(lines: list[Line]) -> None:
+    async with unread(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno") as (url, readers):
+        line = line_to(url, lines)
+        for _ in range(2):
+            assert await whole(await line.post(UNSENT, EACH)) == b"no"
+        assert len(readers) == 2
+
+
+@pytest.mark.parametrize("answer", [b"", OK + b"\r\n"], ids=["before", "after"])
+async def test_who_hangs_up_waits_for_no_upstream_that_does_not_read(lines: list[Line], answer: bytes) -> None:
+    async with unread(answer) as (url, readers):
+        asking = asyncio.ensure_future(line_to(url, lines).post(UNSENT, EACH))
+        await until(lambda: readers)
+        if answer:
+            (await asking).close()
+        else:
+            asking.cancel()
+            await asyncio.wait([asking])
+        read = 0
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(5):
+                while data := await readers[0].read(1_000_000):
+                    read += len(data)
+        assert read < len(UNSENT)  # what had not left was dropped
+
+
+async def test_a_requests_own_header_stands_in_for_the_lines(upstream: ScriptedUpstream, lines: list[Line]) -> None:
+    upstream.script = plays(SIZED + b"0123456789")
+    lines.append(Line(upstream.url, {"x-request-id": "fixed", "x-a": "b"}, 5.0, keepalive=True))
+    for headers in (EACH, {"x-c": "d"}):
+        await whole(await lines[-1].post(b"{}", headers))
+    first, second = upstream.seen
+    assert (first.head.count("x-request-id: "), first.headers["x-request-id"]) == (1, "req_1")
+    assert (second.headers["x-request-id"], second.headers["x-a"]) == ("fixed", "b")
