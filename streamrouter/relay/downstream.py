@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from streamrouter.relay.sink import Sink
 
+EMPTY_DELTA = b'[{"index":0,"delta":{},"finish_reason":null}]'  # the choices of a keep-alive
+
 
 class Downstream:
     """One client. ``start(sink)`` commits the status; ``keep_alive()`` gives the event that fills a silence."""

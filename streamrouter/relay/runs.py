@@ -39,6 +39,16 @@ class Runs:
                 self._shape = shape
                 self._lessons -= 1
 
+    def take_one(self, payload: bytes) -> bytes | None:
+        """What leaves for a read's only payload, which was counted; None: it goes the long way."""
+        shape = self._shape
+        taken = shape.one(payload) if shape is not None else None
+        if shape is None or taken is None or not self._meter.has_room(taken[1]):
+            return None
+        self._meter.add_plain(shape.index, shape.channel, taken[1], 1)
+        self.lease_ahead()
+        return taken[0]
+
     def take(self, payloads: Sequence[bytes], at: int, out: list[bytes]) -> int:
         """How many payloads from ``at`` on were counted and put ``out``; 0: the next one goes the long way."""
         shape, left = self._shape, len(payloads) - at

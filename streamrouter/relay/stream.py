@@ -16,7 +16,7 @@ from streamrouter.ledger.records import Hold
 from streamrouter.policy.meter import Meter
 from streamrouter.relay.closing import closing
 from streamrouter.relay.deadlines import overdue
-from streamrouter.relay.downstream import Downstream
+from streamrouter.relay.downstream import EMPTY_DELTA, Downstream
 from streamrouter.relay.draining import Drain
 from streamrouter.relay.incoming import Incoming
 from streamrouter.relay.port import Port
@@ -27,11 +27,9 @@ from streamrouter.upstream.exchange import Exchange
 from streamrouter.upstream.verdicts import error_event, unusable
 from streamrouter.wire.chunk import BadChunk, Chunk, decode_chunk
 from streamrouter.wire.splice import Splicer
-from streamrouter.wire.sse import EventTooLarge
+from streamrouter.wire.sse import DONE, EventTooLarge
 
-DONE = b"[DONE]"
 LINGER_S = 1.0  # how long a finished upstream may take to close its body, so that its connection can be used again
-_EMPTY_DELTA = b'[{"index":0,"delta":{},"finish_reason":null}]'
 
 
 class Relay:
@@ -46,7 +44,7 @@ class Relay:
         self.feed = self.incoming.feed  # called for every piece of a body
         self._runs = Runs(meter, splicer, port)
         self._config = UpstreamConfig()
-        self._client = Downstream(port.start, lambda: splicer.own(_EMPTY_DELTA), port.keepalive_s, port.commit_status_s)
+        self._client = Downstream(port.start, lambda: splicer.own(EMPTY_DELTA), port.keepalive_s, port.commit_status_s)
         self._exchange: Exchange | None = None
         self._out: list[bytes] = []
         self._held: bytes | None = None  # the framed event that waits for its lease
@@ -130,8 +128,7 @@ class Relay:
         finally:
             self._first = None
 
-    def _begin_anew(self, config: UpstreamConfig) -> None:
-        """Forget what a failed attempt has left."""
+    def _begin_anew(self, config: UpstreamConfig) -> None:  # forgets what a failed attempt has left
         self.incoming.begin_anew(config.max_event_bytes)
         self._failed = False
         self._eof = self._usage_event = None
@@ -178,6 +175,9 @@ class Relay:
 
     def _take(self, payloads: list[bytes]) -> None:
         """Handle payloads in order, until one must wait for its lease or the stream is over; then write."""
+        if len(payloads) == 1 and not self._out and (framed := self._runs.take_one(payloads[0])):
+            self._client.write(framed, self._read_at)
+            return
         at = 0
         while at < len(payloads):
             if many := self._runs.take(payloads, at, self._out):

@@ -53,13 +53,18 @@ class Shape(Struct, frozen=True):
             end += 1
         return end - start
 
+    def one(self, payload: bytes) -> tuple[bytes, str] | None:
+        """What leaves for a single payload, and its text; None if it is not of this shape: a paced stream's way."""
+        before, after = self.before, self.after
+        if not (payload.startswith(before) and payload.endswith(after) and len(payload) >= len(before) + len(after)):
+            return None
+        piece = payload[len(before) : -len(after)]
+        text = _text(piece, (piece,))
+        return None if text is None else (self.opening + piece + self.closing, text)
+
     def run(self, payloads: Sequence[bytes]) -> Run | None:
         """Payloads that all look like this shape, as one; None if a text of theirs is no JSON string."""
         begin, end = len(self.before), -len(self.after)
-        if len(payloads) == 1:  # a paced stream: nothing to join
-            piece = payloads[0][begin:end]
-            text = _text(piece, (piece,))
-            return None if text is None else Run(self.opening + piece + self.closing, text, 1)
         pieces = [payload[begin:end] for payload in payloads]
         text = _text(b"".join(pieces), pieces)
         if text is None:
