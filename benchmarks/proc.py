@@ -82,7 +82,8 @@ def free_port() -> int:
 def listening(port: int) -> bool:
     """Whether somebody accepts connections on a local port."""
     with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+        # Where nobody listens, a socket may be given this very port as its own, and then connects to itself.
+        return sock.connect_ex(("127.0.0.1", port)) == 0 and sock.getsockname() != sock.getpeername()
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[Any], what: str, every_s: float = 0.05) -> None:

@@ -33,8 +33,12 @@ def listening() -> socket.socket:
 
 @contextlib.contextmanager
 def descriptors(more: int) -> Iterator[None]:
-    """Clients may get ``more`` descriptors from now on."""
-    free = os.dup(0)
+    """Clients may get ``more`` descriptors from now on. Gaps below the highest one in use are filled meanwhile."""
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    fillers = [os.dup(0)]
+    while fillers[-1] <= highest:
+        fillers.append(os.dup(0))
+    free = fillers.pop()
     os.close(free)
     old = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = next(limit for limit in range(free, free * 2 + 64) if limit - min(32, limit // 4) >= free + more)
@@ -43,6 +47,8 @@ def descriptors(more: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, old)
+        for filler in fillers:
+            os.close(filler)
 
 
 async def every_one_is_served_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
