@@ -96,6 +96,7 @@ async def test_what_a_model_says_is_text(filled: Rig, admin: Desk) -> None:
     await admin.press("Use it")
     for text in NAUGHTY[:2]:
         await page.get_by_placeholder("Say something").fill(text)
+        await expect(page.get_by_role("button", name="Send")).to_be_enabled()  # the models are there
         await page.keyboard.press("Enter")
         await expect(page.get_by_label("Stream inspector")).to_contain_text("Explain this charge")
     await expect(page.locator(".turn.user").first).to_contain_text(IMAGE)
@@ -107,6 +108,7 @@ async def test_what_a_model_says_is_text(filled: Rig, admin: Desk) -> None:
         await expect(page.locator(".snippet pre").last).to_contain_text("onerror")
     filled.upstream.script = _fails_with_markup
     await page.get_by_placeholder("Say something").fill("again")
+    await expect(page.get_by_role("button", name="Send")).to_be_enabled()  # the models are there
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("Stream inspector")).to_contain_text("failed")
     await admin.clean()

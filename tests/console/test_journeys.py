@@ -46,6 +46,7 @@ async def test_from_the_first_start_to_a_member_with_a_key_of_their_own(
     await admin.fill(secret=first)
     await admin.press("Use it")
     await page.get_by_placeholder("Say something").fill("Hello!")
+    await expect(page.get_by_role("button", name="Send")).to_be_enabled()  # the models are there
     await page.keyboard.press("Enter")
     await expect(page.locator(".turn.assistant")).to_contain_text("Every token is counted.")
     inspector = page.get_by_label("Stream inspector")

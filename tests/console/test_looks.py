@@ -98,6 +98,7 @@ async def test_the_playground_with_an_answer_too(small: Desk, site: Rig) -> None
     site.admin("user.set", user="default", unlimited=True)
     await small.press("Use it")
     await page.get_by_placeholder("Say something").fill("Hello!")
+    await expect(page.get_by_role("button", name="Send")).to_be_enabled()  # the models are there
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("Stream inspector")).to_contain_text("Explain this charge")
     assert await look(small, "playground") == []

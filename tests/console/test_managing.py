@@ -138,6 +138,7 @@ async def test_a_stream_that_its_reader_stops_says_what_it_cost(site: Rig, admin
     await admin.fill(secret=site.server.key)
     await admin.press("Use it")
     await page.get_by_placeholder("Say something").fill("Go on.")
+    await expect(page.get_by_role("button", name="Send")).to_be_enabled()  # the models are there
     await page.keyboard.press("Enter")
     await expect(page.locator(".thread")).to_contain_text("on and on")
     await admin.press("Stop")
