@@ -61,7 +61,7 @@ class Meter:
         said = False
         for choice in chunk.choices or ():
             for channel, text in texts(choice.delta):
-                self._note(choice.index, channel, text)
+                self._note(choice.index, channel, text, utf8_length(text))
                 said = True
             if choice.finish_reason is not None:
                 self.finish_reasons[choice.index] = choice.finish_reason
@@ -71,16 +71,25 @@ class Meter:
             self._overtaken = self._overtaken or (said and not covered)
             self._fresh = False
 
-    def add_plain(self, index: int, channel: str, text: str, events: int) -> None:
-        """Count ``events`` that hold a piece of one text each, together ``text``, and nothing else."""
+    def take(self, index: int, channel: str, text: str, events: int) -> bool:
+        """Count ``events`` that hold a piece of one text each, together ``text``, and nothing else.
+
+        False: the durable lease or the limit may not allow them, and nothing was counted.
+        """
+        size = len(text) if text.isascii() else utf8_length(text)
+        most = self.r_output + self.slack
+        room = self.lease if self.lease < most else most
+        if self._counted + self._uncounted_bytes + size > room and not self._fits(text, size, room):
+            return False
         self.events += events
         if text:
-            self._note(index, channel, text)
+            self._note(index, channel, text, size)
         if self.usage_seen:
-            self._overtaken = self._overtaken or bool(text)
+            self._overtaken = self._overtaken or size > 0
             self._fresh = False
+        return True
 
-    def _note(self, index: int, channel: str, text: str) -> None:
+    def _note(self, index: int, channel: str, text: str, size: int) -> None:
         of = (index, channel)
         pieces = self._texts.get(of)
         if pieces is None:
@@ -91,7 +100,7 @@ class Meter:
             self._count_up()
             self._uncounted_of = of
         self._uncounted.append(text)
-        self._uncounted_bytes += utf8_length(text)
+        self._uncounted_bytes += size
 
     def _count_up(self) -> None:
         if self._uncounted:
@@ -113,13 +122,9 @@ class Meter:
         """What was read is at most so many tokens."""
         return self._counted + self._uncounted_bytes <= tokens or self.counted <= tokens
 
-    def has_room(self, text: str) -> bool:
-        """``text`` could be delivered under the durable lease, and within the limit."""
-        most, size = self.r_output + self.slack, utf8_length(text)
-        room = self.lease if self.lease < most else most
-        if self._counted + self._uncounted_bytes + size <= room or self.counted + size <= room:
-            return True
-        return self._counted + (self._count(text) or 1) <= room
+    def _fits(self, text: str, size: int, room: int) -> bool:
+        """``text`` of ``size`` bytes fits into ``room`` tokens beside what was read, once that is counted."""
+        return self.counted + size <= room or self._counted + (self._count(text) or 1) <= room
 
     def add_text(self, index: int, channel: str, text: str) -> None:
         """Count text of a whole (non-streamed) answer."""

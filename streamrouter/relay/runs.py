@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamrouter.policy.meter import Meter
+from streamrouter.relay.incoming import Incoming
 from streamrouter.relay.port import Port
 from streamrouter.wire.chunk import Chunk
 from streamrouter.wire.shape import Shape, learn
@@ -39,14 +40,16 @@ class Runs:
                 self._shape = shape
                 self._lessons -= 1
 
-    def take_one(self, payload: bytes) -> bytes | None:
-        """What leaves for a read's only payload, which was counted; None: it goes the long way."""
+    def take_read(self, incoming: Incoming, now: float) -> bytes | None:
+        """What leaves for a read that is one plain event, which is counted; None: it is not, and waits to be read."""
         shape = self._shape
-        taken = shape.one(payload) if shape is not None else None
-        if shape is None or taken is None or not self._meter.has_room(taken[1]):
+        event = incoming.lone() if shape is not None else None
+        taken = shape.one(event) if shape is not None and event is not None else None
+        if shape is None or taken is None or not self._meter.take(shape.index, shape.channel, taken[1], 1):
             return None
-        self._meter.add_plain(shape.index, shape.channel, taken[1], 1)
-        self.lease_ahead()
+        incoming.took(now)
+        if self._meter.lease < self._meter.r_output:
+            self.lease_ahead()
         return taken[0]
 
     def take(self, payloads: Sequence[bytes], at: int, out: list[bytes]) -> int:
@@ -60,10 +63,9 @@ class Runs:
         if not many:
             return 0
         run = shape.run(payloads if many == len(payloads) else payloads[at : at + many])
-        if run is None or not self._meter.has_room(run.text):
+        if run is None or not self._meter.take(shape.index, shape.channel, run.text, many):
             self._refused = left - many + 1  # none of this row is looked at again
             return 0
-        self._meter.add_plain(shape.index, shape.channel, run.text, many)
         out.append(run.framed)
         self.lease_ahead()
         return many

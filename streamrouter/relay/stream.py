@@ -140,9 +140,12 @@ class Relay:
         if self.closed or self._failed:
             self.incoming.drop()
             return
-        self._read_at = self._port.monotonic()
+        now = self._read_at = self._port.monotonic()
+        if self._held is None and (framed := self._runs.take_read(self.incoming, now)):
+            self._client.write(framed, now)
+            return
         try:
-            payloads = self.incoming.read(self._read_at)
+            payloads = self.incoming.read(now)
         except EventTooLarge:
             self._fault(unusable("an event of its stream is too large"))
             return
@@ -175,9 +178,6 @@ class Relay:
 
     def _take(self, payloads: list[bytes]) -> None:
         """Handle payloads in order, until one must wait for its lease or the stream is over; then write."""
-        if len(payloads) == 1 and not self._out and (framed := self._runs.take_one(payloads[0])):
-            self._client.write(framed, self._read_at)
-            return
         at = 0
         while at < len(payloads):
             if many := self._runs.take(payloads, at, self._out):

@@ -228,7 +228,8 @@ class Turn:
             if self.started and not self.ended:
                 if head:
                     self._head = b""
-                self._write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+                if not self._transport.is_closing():
+                    self._transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         elif head:  # it waits for the first event, but that may be far off
             self._head = b""
             self._write(head)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -31,10 +32,22 @@ class Closing(Protocol):
     def close(self) -> Any: ...
 
 
+_SIZE = re.compile(rb"[0-9a-fA-F]{1,6}")
+
+
+def whole_chunk(data: bytes) -> bytes | None:
+    """The content of ``data``, if that is exactly one chunk without extensions (RFC 9112, 7.1), and not the last."""
+    line = data.find(b"\r\n", 0, 8)
+    if line < 1 or not data.endswith(b"\r\n") or not _SIZE.fullmatch(data, 0, line):
+        return None
+    size = int(data[:line], 16)
+    return data[line + 2 : -2] if size and len(data) == line + size + 4 else None
+
+
 class PushHandler(ResponseHandler):
     """One upstream connection; ``target`` is where the current answer goes, once somebody asked for it."""
 
-    __slots__ = ("heard", "response", "served", "target")
+    __slots__ = ("between", "heard", "response", "served", "target")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
@@ -42,13 +55,23 @@ class PushHandler(ResponseHandler):
         self.response: Closing | None = None  # whose body is pushed
         self.served = 0
         self.heard = False  # something came since it was taken from the pool (of no interest once there is a target)
+        self.between = False  # the parser has read a chunk of the body to its end, and nothing behind it
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        target = self.target
+        if target is None:
+            super().data_received(data)
+            self.heard = True
+            return
+        # One event is one chunk is one read, nearly always: the parser, which is between two chunks before and after
+        # it, need not see it.
+        if self.between and (content := whole_chunk(data)):
+            target.feed(content)
+        else:
+            super().data_received(data)
+            self.between = self.between and data.endswith(b"\r\n")
         if self.target is not None:
             self.target.flush()
-        else:
-            self.heard = True
 
     def connection_lost(self, exc: BaseException | None) -> None:
         payload = self._payload
@@ -74,12 +97,13 @@ class PushReader(StreamReader):
         return False
 
     def begin_http_chunk_receiving(self) -> None:
-        """Where chunks of the framing begin and end is of no interest: one event less to note for each."""
+        self._protocol.between = False  # type: ignore[attr-defined]
 
     def end_http_chunk_receiving(self) -> None:
-        """See above."""
+        self._protocol.between = True  # type: ignore[attr-defined]
 
     def feed_eof(self) -> None:
+        self._protocol.between = False  # type: ignore[attr-defined]
         target, self._protocol.target = self._protocol.target, None  # type: ignore[attr-defined]
         self._protocol.response = None  # type: ignore[attr-defined]
         if target is not None:
@@ -143,7 +167,7 @@ def take_over(response: Closing, target: Target) -> tuple[bytes, PushHandler | N
     handler = reader._protocol
     if not isinstance(handler, PushHandler):  # a connector that is not ours: cannot be pushed
         raise TypeError("the upstream session needs a PushConnector")
-    handler.target, handler.response = target, response
+    handler.target, handler.response, handler.between = target, response, False
     reader.__class__ = PushReader
     return arrived, handler
 

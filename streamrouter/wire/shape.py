@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from streamrouter.wire.chunk import BadChunk, Chunk, decode_chunk, texts
 from streamrouter.wire.splice import Splicer
+from streamrouter.wire.sse import PREFIX
 
 _PROOF = b"a text that no upstream sends 7f3e"
 _END = b"\n\n"
@@ -33,7 +34,9 @@ class Run(Struct):
 
 
 class Shape(Struct, frozen=True):
-    """``before`` and ``after`` surround the text in a payload; ``opening`` and ``closing`` in what is sent for it."""
+    """``before`` and ``after`` surround the text in a payload; ``opening`` and ``closing`` in what is sent for it;
+    ``head`` and ``tail`` in an event of the upstream as most write it, ``data: PAYLOAD`` and a blank line.
+    """
 
     index: int
     channel: str
@@ -41,6 +44,8 @@ class Shape(Struct, frozen=True):
     after: bytes
     opening: bytes
     closing: bytes
+    head: bytes
+    tail: bytes
 
     def length(self, payloads: Sequence[bytes], start: int) -> int:
         """How many payloads from ``start`` on look like this shape."""
@@ -53,12 +58,15 @@ class Shape(Struct, frozen=True):
             end += 1
         return end - start
 
-    def one(self, payload: bytes) -> tuple[bytes, str] | None:
-        """What leaves for a single payload, and its text; None if it is not of this shape: a paced stream's way."""
-        before, after = self.before, self.after
-        if not (payload.startswith(before) and payload.endswith(after) and len(payload) >= len(before) + len(after)):
+    def one(self, event: bytes) -> tuple[bytes, str] | None:
+        """What leaves for bytes that are one whole event, and its text; None if they are not one of this shape.
+
+        A paced stream's way: the event's end is not searched for, because no text can hold a line break (``_text``).
+        """
+        head, tail = self.head, self.tail
+        if not (event.startswith(head) and event.endswith(tail) and len(event) >= len(head) + len(tail)):
             return None
-        piece = payload[len(before) : -len(after)]
+        piece = event[len(head) : -len(tail)]
         text = _text(piece, (piece,))
         return None if text is None else (self.opening + piece + self.closing, text)
 
@@ -74,7 +82,10 @@ class Shape(Struct, frozen=True):
 
 
 def _text(joined: bytes, pieces: Sequence[bytes]) -> str | None:
-    """The text of JSON strings, given without their quotes, ``joined`` and each; None if one is none."""
+    """The text of JSON strings, given without their quotes, ``joined`` and each; None if one is none.
+
+    A string that holds a control character as it is, a line break say, is none (RFC 8259, 7).
+    """
     if joined.isascii() and b'"' not in joined and b"\\" not in joined:
         text = joined.decode("ascii")
         if text.isprintable():
@@ -99,8 +110,8 @@ def learn(payload: bytes, chunk: Chunk, splicer: Splicer) -> Shape | None:
     return None
 
 
-def _around(payload: bytes, opening: re.Pattern[bytes], index: int, channel: str, splicer: Splicer) -> Shape | None:
-    found = opening.search(payload)
+def _around(payload: bytes, member: re.Pattern[bytes], index: int, channel: str, splicer: Splicer) -> Shape | None:
+    found = member.search(payload)
     if found is None:
         return None
     at = found.end()
@@ -117,8 +128,8 @@ def _around(payload: bytes, opening: re.Pattern[bytes], index: int, channel: str
     framed = splicer.known(proof)
     if framed is None or framed.count(_PROOF) != 1 or payload.count(_PROOF):
         return None
-    head, _, tail = framed.partition(_PROOF)
-    return Shape(index, channel, before, after, head, tail)
+    opening, _, closing = framed.partition(_PROOF)
+    return Shape(index, channel, before, after, opening, closing, PREFIX + before, after + _END)
 
 
 def _string_end(payload: bytes, at: int) -> int:

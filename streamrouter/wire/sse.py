@@ -22,8 +22,8 @@ DONE = b"[DONE]"
 
 _LF, _CR = 0x0A, 0x0D  # as integers: "in" is six times as fast with one as with a byte string
 _BOM = b"\xef\xbb\xbf"
-_PREFIX = b"data: "
-_SEPARATOR = b"\n\n" + _PREFIX
+PREFIX = b"data: "  # how an event of one line begins
+_SEPARATOR = b"\n\n" + PREFIX
 
 
 class EventTooLarge(ValueError):
@@ -44,7 +44,7 @@ class Splitter:
         )  # the data lines of the event that is still open, each with the space that joins it to the next
         self._after_cr = False  # the last byte was a CR: an LF that follows belongs to it
         self._started = False  # the first line is past, and with it the BOM
-        self._between = False  # exactly between two events: a read may take the short way
+        self.between = False  # exactly between two events: a read may take the short way
 
     @property
     def pending(self) -> int:
@@ -53,13 +53,13 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that ``data`` completes, in order. Raises ``EventTooLarge``."""
-        if not self._between:
+        if not self.between:
             return self._feed_pending(data)
         end = len(data) - 2
         if (
             data.find(b"\n") == end
             and data[-1] == _LF
-            and data.startswith(_PREFIX)
+            and data.startswith(PREFIX)
             and _CR not in data
             and end < self._limit
         ):
@@ -85,7 +85,7 @@ class Splitter:
     def _feed_between(self, data: bytes) -> list[bytes]:
         """Several events, the last of which may be cut."""
         cut = data.rfind(b"\n\n") + 2
-        if cut < 2 or not data.startswith(_PREFIX) or _CR in data or len(data) > self._limit:
+        if cut < 2 or not data.startswith(PREFIX) or _CR in data or len(data) > self._limit:
             return self._feed_lines(data)
         events = _split(data[:cut])
         if events is None:
@@ -108,7 +108,7 @@ class Splitter:
             self._take(lines, events)
         self._line += rest
         self._bound()
-        self._between = self._started and not (self._line or self._data or self._after_cr)
+        self.between = self._started and not (self._line or self._data or self._after_cr)
         return events
 
     def _complete(self, end: bytes) -> bytes:

@@ -32,22 +32,24 @@ def test_text_far_from_every_limit_is_not_counted_at_all() -> None:
 
 @pytest.mark.parametrize(("text", "room"), [("w" * 100, True), ("w " * 100, True), ("w " * 101, False)])
 def test_room_is_what_lease_and_limit_leave(text: str, room: bool) -> None:
-    assert make(r_output=100, lease=100).has_room(text) is room
-    assert make(r_output=1000, lease=100, exact=False).has_room(text) is room
+    said = (0, "content", text, 3)
+    assert make(r_output=100, lease=100).take(*said) is room
+    assert make(r_output=1000, lease=100, exact=False).take(*said) is room
     meter = make(r_output=1000, lease=200)
     say(meter, "w " * 100)
-    assert meter.has_room(text) is room
+    assert meter.take(*said) is room
+    assert meter.events == 1 + 3 * room and meter.recount() == 100 + room * len(text.split())  # or nothing was counted
 
 
 def test_plain_events_count_like_any_other() -> None:
     plain, each = make(lease=50), make(lease=50)
     for words_ in (["a ", "b ", "c"], [""], ["é ", "日本 "]):
-        plain.add_plain(0, "content", "".join(words_), len(words_))
+        assert plain.take(0, "content", "".join(words_), len(words_))
         for word in words_:
             say(each, word)
     assert (plain.events, plain.counted, plain.recount()) == (each.events, each.counted, each.recount())
     for meter in (plain, each):
         tell(meter, usage(LOCAL, 1))
-    plain.add_plain(0, "content", "and more", 1)
+    assert plain.take(0, "content", "and more", 1)
     say(each, "and more")
     assert charged(plain) == charged(each) == (LOCAL, 6, "partial")

@@ -44,7 +44,7 @@ def test_any_text_is_taken_as_the_long_way_does(said: list[str], first: str) -> 
     assert shape is not None and (shape.index, shape.channel) == (0, "content")
     payloads = [chunk(text) for text in said]
     assert shape.length(payloads, 0) == len(payloads)
-    assert [shape.one(payload) for payload in payloads] == [
+    assert [shape.one(b"data: " + payload + b"\n\n") for payload in payloads] == [
         (spliced(splicer, payload), text) for payload, text in zip(payloads, said, strict=True)
     ]
     run = shape.run(payloads)
@@ -61,10 +61,10 @@ def test_any_bytes_are_text_or_not_as_the_decoder_says(piece: bytes) -> None:
     try:
         decoded = decode_chunk(payload)
     except BadChunk:
-        assert shape.run([payload]) is None and shape.one(payload) is None
+        assert shape.run([payload]) is None and shape.one(b"data: " + payload + b"\n\n") is None
         return
     run = shape.run([payload])
-    assert shape.one(payload) == (None if run is None else (run.framed, run.text))
+    assert shape.one(b"data: " + payload + b"\n\n") == (None if run is None else (run.framed, run.text))
     if run is not None:  # a piece that closes its string and opens another is valid too, and goes the long way
         assert run.text == "".join(text for choice in decoded.choices or () for _, text in texts(choice.delta))
 
