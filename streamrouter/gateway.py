@@ -111,7 +111,8 @@ class Gateway:
             raise
         finally:
             del self.in_flight[call.id]
-            self.ledger.settle(request.hold, request.ending())
+            if not request.hold.closed:
+                self.ledger.settle(request.hold, request.ending())
             request.forget()
 
     def catalog_of(self, surface: SurfaceConfig) -> Catalog:

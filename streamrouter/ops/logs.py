@@ -28,6 +28,7 @@ Level = Literal["debug", "info", "warning", "error"]
 _STDERR = 2
 _LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LONGEST_FIELD = 256
+_INT64 = 2**63
 # A terminal's escape sequences as wholes, then: C0, DEL, C1, line and paragraph separators, everything that turns the
 # direction of text, zero-width characters, and lone surrogates (which no UTF-8 can carry).
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -140,8 +141,14 @@ class Log:
             return
         now, stamp = self._now()
         head = {"time": stamp, "level": level, "event": event}
-        cleaned = {key: _loggable(value) for key, value in fields.items() if value is not None}
-        line = head | cleaned | head  # twice: it comes first, and no field replaces it
+        cleaned = {
+            key: value if type(value) is int and -_INT64 < value < _INT64 else _loggable(value)
+            for key, value in fields.items()
+            if value is not None
+        }
+        line = head | cleaned
+        if not cleaned.keys().isdisjoint(head):
+            line |= head  # it comes first, and no field replaces it
         for tail in self._tails:
             tail.put(line)
         if written and self._json:

@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 EXTENSION = "streamrouter.sink"
 BODY = "streamrouter.body"  # a call: the whole body where it is here already, else None
+ANSWER = "streamrouter.answer"  # a call with status, headers, body: the whole response, in one write
+BY_NAME = "streamrouter.headers"  # in a scope: its headers by name, the first of each
 Headers = list[tuple[bytes, bytes]]
 _HIGH_WATER = 64 * 1024
 

@@ -25,13 +25,16 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Head(Struct, frozen=True, gc=False):
-    """A plain request's head. ``length``: of the body that follows, in bytes; ``keep``: the client wants to go on."""
+    """A plain request's head. ``by_name``: the first header of each name; ``length``: of the body that follows, in
+    bytes; ``keep``: the client wants to go on.
+    """
 
     method: str
     path: str
     raw_path: bytes
     query: bytes
     headers: Headers
+    by_name: dict[bytes, bytes]
     length: int
     keep: bool
 
@@ -71,21 +74,24 @@ class HeadReader:
             return None
         if b" \r\n" in head or b"\t\r\n" in head or b"\r\n " in head or b"\r\n\t" in head:
             return None  # folded lines, and white space that llhttp leaves at a value's end
-        length, keep = _framing(headers)
+        by_name = dict(headers)
+        length, keep = _framing(headers, by_name)
         if length < 0:
             return None
+        if len(by_name) != len(headers):
+            by_name = dict(reversed(headers))
         raw_path, _, query = target.partition(b"?")
         path = raw_path.decode("ascii")
-        return Head(_METHODS[method], unquote(path) if "%" in path else path, raw_path, query, headers, length, keep)
+        path = unquote(path) if "%" in path else path
+        return Head(_METHODS[method], path, raw_path, query, headers, by_name, length, keep)
 
     def skip(self, body: bytes) -> None:
         """A part of the body came: llhttp counts, so that it knows the next head when it sees it."""
         self._parser.feed_data(body)
 
 
-def _framing(headers: Headers) -> tuple[int, bool]:
+def _framing(headers: Headers, by_name: dict[bytes, bytes]) -> tuple[int, bool]:
     """The body's length and whether the connection is kept; a length of -1 where h11 must have a look."""
-    by_name = dict(headers)
     if len(by_name) != len(headers):
         names = [name for name, _ in headers]
         if names.count(b"host") != 1 or names.count(b"content-length") > 1 or names.count(b"connection") > 1:

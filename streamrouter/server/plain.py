@@ -18,7 +18,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp, Scope
 
-from streamrouter.relay.sink import BODY, EXTENSION
+from streamrouter.relay.sink import ANSWER, BODY, BY_NAME, EXTENSION
 from streamrouter.server.heads import MOST_HEAD_BYTES, Head, HeadReader, ResponseHeads
 from streamrouter.server.http1 import HIGH_WATER_BYTES
 from streamrouter.server.turn import Turn
@@ -212,7 +212,8 @@ class PlainConnection(asyncio.Protocol):
             "client": self._client,
             "server": self._server,
             "state": {},
-            "extensions": {EXTENSION: turn.sink, BODY: turn.whole_body},
+            "extensions": {EXTENSION: turn.sink, BODY: turn.whole_body, ANSWER: turn.answer},
+            BY_NAME: head.by_name,
         }
 
     async def _serve(self, turn: Turn, scope: Scope) -> None:

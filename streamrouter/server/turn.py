@@ -143,6 +143,16 @@ class Turn:
         if self._line.blocked:
             await self._line.writable()
 
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """The extension ``streamrouter.answer``: a whole response. ``headers`` say nothing of its framing."""
+        if self._status:
+            raise RuntimeError("a second answer is out of order")
+        self._status = status
+        head = self._open(status, headers, b"content-length: %d\r\n" % len(body))
+        self._end_or_go_on(head + body, False)
+        if self._line.blocked:
+            await self._line.writable()
+
     def _send_body(self, body: bytes, more: bool) -> None:
         head = b"" if self.started else self._begin(body, more)
         if self._chunked:

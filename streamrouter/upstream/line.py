@@ -1,4 +1,4 @@
-"""One endpoint's connections, and the shortest way to ask over them: aiohttp's pool, protocol and parser, no session.
+"""One endpoint's connections, and the shortest way to ask over them: aiohttp's protocol and parser, no session.
 
 ``ClientSession.request`` builds a URL, a header map, cookies, a payload, a task that writes it and a response object
 for every request. For one POST to one address nearly all of that is the same each time: ``Line`` makes aiohttp's own
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import aiohttp
 from aiohttp import hdrs
@@ -21,7 +21,9 @@ from aiohttp.streams import StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from streamrouter.upstream.exchange import reached
 from streamrouter.upstream.push import PushConnector, PushHandler, reused
+from streamrouter.upstream.spare import Spares
 
 _KEEPALIVE_S = 15.0  # shorter than the pools of common servers and balancers: fewer stale connections
 _READ_BYTES = 64 * 1024
@@ -49,15 +51,21 @@ def hang_up(connection: Connection) -> None:
 class Answered:
     """An answer whose headers are here. Its connection goes back to the pool when the body is whole."""
 
-    __slots__ = ("_connection", "content", "headers", "status")
+    __slots__ = ("_connection", "_give_back", "content", "headers", "status")
 
     def __init__(
-        self, connection: Connection, status: int, headers: CIMultiDictProxy[str], content: StreamReader
+        self,
+        connection: Connection,
+        status: int,
+        headers: CIMultiDictProxy[str],
+        content: StreamReader,
+        give_back: Callable[[Connection], None],
     ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self._connection: Connection | None = connection
+        self._give_back = give_back
         content.on_eof(self._release)
 
     def _release(self) -> None:
@@ -68,7 +76,7 @@ class Answered:
         if transport is not None and transport.get_write_buffer_size():  # it was answered before it was read
             hang_up(connection)
         else:
-            connection.release()
+            self._give_back(connection)
 
     def close(self) -> None:
         """Hang up, unless the body is whole. Who still reads is told."""
@@ -91,10 +99,12 @@ class Line:
         self._url = url
         self._headers = dict(headers)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, connect=connect_s)
-        options = {"keepalive_timeout": _KEEPALIVE_S} if keepalive else {"force_close": True}
         if not keepalive:
             self._headers[hdrs.CONNECTION] = "close"
-        self._connector = PushConnector(limit=0, ttl_dns_cache=30, socket_factory=small_socket, **options)
+        self._connector = PushConnector(
+            limit=0, ttl_dns_cache=30, socket_factory=small_socket, force_close=not keepalive
+        )
+        self._spares = Spares(_KEEPALIVE_S if keepalive else 0)
         self._request: aiohttp.ClientRequest | None = None
         self._head = b""
 
@@ -132,7 +142,11 @@ class Line:
         own = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         fixed = self._head if self._headers.keys().isdisjoint(headers) else self._head_without(request, headers)
         head = b"%b%bContent-Length: %d\r\n\r\n" % (fixed, own.encode("ascii"), len(body))
-        connection = await self._connector.connect(request, [], self._timeout)
+        connection = self._spares.take()
+        reused.set(connection is not None)
+        if connection is None:
+            connection = await self._connector.connect(request, [], self._timeout)
+        reached.set(True)
         try:
             self._write(connection, head, body)
             return await self._answer(connection)
@@ -162,6 +176,7 @@ class Line:
     async def _answer(self, connection: Connection) -> Answered:
         protocol = connection.protocol
         assert isinstance(protocol, PushHandler)
+        protocol.heard = False
         while True:
             try:
                 message, payload = await protocol.read()
@@ -172,8 +187,9 @@ class Line:
                     reused.set(False)
                 raise
             if message.code < 100 or message.code > 199 or message.code == 101:  # no interim answer
-                return Answered(connection, message.code, message.headers, payload)
+                return Answered(connection, message.code, message.headers, payload, self._spares.put)
 
     async def close(self) -> None:
         """Close the pool."""
+        self._spares.close()
         await self._connector.close()

@@ -16,10 +16,9 @@ from typing import Any, Protocol
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import EmptyStreamReader, StreamReader
-from aiohttp.tracing import Trace
 
 from streamrouter.errors import Upstreamed
-from streamrouter.upstream.exchange import Target, reached
+from streamrouter.upstream.exchange import Target
 
 reused: ContextVar[bool] = ContextVar("reused", default=False)  # did this task's request get a pooled connection?
 
@@ -47,13 +46,12 @@ def whole_chunk(data: bytes) -> bytes | None:
 class PushHandler(ResponseHandler):
     """One upstream connection; ``target`` is where the current answer goes, once somebody asked for it."""
 
-    __slots__ = ("between", "heard", "response", "served", "target")
+    __slots__ = ("between", "heard", "response", "target")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.target: Target | None = None
         self.response: Closing | None = None  # whose body is pushed
-        self.served = 0
         self.heard = False  # something came since it was taken from the pool (of no interest once there is a target)
         self.between = False  # the parser has read a chunk of the body to its end, and nothing behind it
 
@@ -130,27 +128,11 @@ def cut_short() -> Upstreamed:
 
 
 class PushConnector(aiohttp.TCPConnector):
-    """Makes ``PushHandler`` connections and notes in ``reused`` whether a request got a pooled one."""
+    """Makes ``PushHandler`` connections."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         self._factory = functools.partial(PushHandler, loop=self._loop)  # type: ignore[assignment]
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        connection = await super().connect(req, traces, timeout)
-        handler = connection.protocol
-        while isinstance(handler, PushHandler) and handler.served and handler.should_close:
-            connection.close()  # it spoke in the pool (a 408, say): that would be read as the answer to this request
-            connection = await super().connect(req, traces, timeout)
-            handler = connection.protocol
-        if isinstance(handler, PushHandler):
-            reused.set(handler.served > 0)
-            reached.set(True)
-            handler.served += 1
-            handler.heard = False
-        return connection
 
 
 def take_over(response: Closing, target: Target) -> tuple[bytes, PushHandler | None]:
@@ -170,6 +152,17 @@ def take_over(response: Closing, target: Target) -> tuple[bytes, PushHandler | N
     handler.target, handler.response, handler.between = target, response, False
     reader.__class__ = PushReader
     return arrived, handler
+
+
+def whole_body(reader: StreamReader) -> bytes | None:
+    """All of a body that has come whole and well, of which nothing was read yet; None if it has not."""
+    if not reader.is_eof() or reader.exception() is not None:
+        return None
+    if isinstance(reader, EmptyStreamReader):
+        return b""
+    body = b"".join(reader._buffer)
+    reader._buffer.clear()
+    return body
 
 
 def _arrived(reader: StreamReader) -> bytes:

@@ -7,9 +7,7 @@ import asyncio
 from starlette.types import Message, Receive, Scope
 
 from streamrouter.errors import Refusal
-from streamrouter.relay.sink import BODY
-
-_BY_NAME = "streamrouter.headers"  # where a scope keeps its headers by name, once somebody asked
+from streamrouter.relay.sink import BODY, BY_NAME
 
 
 class ClientLeft(Exception):
@@ -18,10 +16,15 @@ class ClientLeft(Exception):
 
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The first header of that (lower-case) name."""
-    by_name: dict[bytes, bytes] | None = scope.get(_BY_NAME)
-    if by_name is None:
-        scope[_BY_NAME] = by_name = dict(reversed(scope["headers"]))
-    return by_name.get(name)
+    return by_name(scope).get(name)
+
+
+def by_name(scope: Scope) -> dict[bytes, bytes]:
+    """The first header of each (lower-case) name."""
+    found: dict[bytes, bytes] | None = scope.get(BY_NAME)
+    if found is None:
+        scope[BY_NAME] = found = dict(reversed(scope["headers"]))
+    return found
 
 
 def check_media_type(scope: Scope) -> None:

@@ -13,6 +13,7 @@ from itertools import chain
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamrouter.errors import Refusal
+from streamrouter.web.body import by_name
 from streamrouter.web.replies import send_refusal
 from streamrouter.wire.refusals import OPENAI, Style
 
@@ -58,12 +59,11 @@ def verdict(scope: Scope) -> Refusal | None:
     headers = scope["headers"]
     if len(headers) > MOST_HEADERS or len(b"".join(chain.from_iterable(headers))) > MOST_HEADER_BYTES:
         return Refusal("bad_request", f"At most {MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes of them, please.")
-    return _framing(headers)
+    return _framing(headers, by_name(scope))
 
 
-def _framing(headers: list[tuple[bytes, bytes]]) -> Refusal | None:
+def _framing(headers: list[tuple[bytes, bytes]], by_name: dict[bytes, bytes]) -> Refusal | None:
     """Two framings at once are how requests are smuggled past an edge (RFC 9112 section 6.1)."""
-    by_name = dict(headers)
     if b"transfer-encoding" in by_name and b"content-length" in by_name:
         return Refusal("bad_request", "A request has either Content-Length or Transfer-Encoding, not both.")
     if len(by_name) != len(headers):

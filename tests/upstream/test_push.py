@@ -7,7 +7,7 @@ import pytest
 from aiohttp.streams import StreamReader
 
 from streamrouter.errors import Upstreamed
-from streamrouter.upstream.push import PushConnector, PushHandler, PushReader, cut_short, reused, take_over
+from streamrouter.upstream.push import PushConnector, PushHandler, PushReader, cut_short, take_over
 from tests.support.upstream import ScriptedUpstream, Seen
 
 
@@ -27,16 +27,6 @@ async def endless(seen: Seen) -> None:
     await seen.head_sse()
     await seen.chunk(b"1")
     await seen.gone()
-
-
-async def test_a_reused_connection_is_noticed(upstream: ScriptedUpstream) -> None:
-    upstream.script = sized
-    async with aiohttp.ClientSession(connector=PushConnector()) as session:
-        for again in (False, True, True):
-            reused.set(not again)
-            async with session.post(upstream.url) as response:
-                assert reused.get() is again
-                assert await response.read() == b"0123456789"
 
 
 async def test_an_instance_can_change_its_class(upstream: ScriptedUpstream) -> None:
