@@ -12,7 +12,6 @@ Everything else (a row that is not here, an Idempotency-Key, an act of administr
 from __future__ import annotations
 
 import sqlite3
-from copy import copy
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -176,7 +175,7 @@ def _learn_used(rows: dict[Any, Any], touched: dict[Any, Any]) -> None:
 def _copied(row: Any) -> Any:
     if row is None:
         raise NotInMemory
-    return copy(row)
+    return row.__copy__()  # what copy.copy() comes to, after a microsecond
 
 
 def _update(connection: sqlite3.Connection, statement: str, values: Any, rows: dict[Any, Any], before: Any) -> None:

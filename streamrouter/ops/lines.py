@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import stat
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 MOST_WAITING = 2000  # lines; at some 400 bytes each, less than a megabyte
@@ -25,6 +27,7 @@ class Lines:
     def __init__(self, fd: int, most: int = MOST_WAITING) -> None:
         self.dropped = 0
         self._most = most
+        self._is_file = False  # it always takes what there is
         self._waiting: deque[bytes] = deque()
         self.move(fd)
 
@@ -33,6 +36,8 @@ class Lines:
         self.fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
+        with suppress(OSError):
+            self._is_file = stat.S_ISREG(os.fstat(fd).st_mode)
 
     def put(self, line: bytes) -> None:
         """Write ``line`` (with its end), after those that wait."""
@@ -48,7 +53,7 @@ class Lines:
         """Write what waits, as far as it is taken now."""
         waiting = self._waiting
         try:
-            while waiting and self._poll.poll(0):  # an error is ready too: the write says which
+            while waiting and (self._is_file or self._poll.poll(0)):  # an error is ready too: the write says which
                 line = waiting[0]
                 written = os.write(self.fd, line[:_PIECE_BYTES])
                 if written < len(line):

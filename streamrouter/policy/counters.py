@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import tiktoken
 
 from streamrouter.policy import encodings
 from streamrouter.policy.catalog import Model
 from streamrouter.policy.encodings import EncodingName
+from streamrouter.policy.remembered import Remembered
 from streamrouter.policy.tokens import PromptCount, count_prompt, count_text, needs_thread
 from streamrouter.wire.chat import Call
 
@@ -22,19 +24,22 @@ class Counters:
 
     def __init__(self) -> None:
         self._loaded: dict[EncodingName, tiktoken.Encoding] = {}
+        self._remembered: dict[EncodingName, Remembered] = {}  # of prompts; answers do not repeat
 
     async def load(self, name: EncodingName) -> tiktoken.Encoding:
         """The encoding of that name, from the package's own rank files."""
         encoding = self._loaded.get(name)
         if encoding is None:
             encoding = self._loaded[name] = await asyncio.to_thread(encodings.load, name)
+            self._remembered[name] = Remembered(partial(count_text, encoding))
         return encoding
 
     async def prompt(self, model: Model, call: Call) -> PromptCount:
         """Input tokens of a call: the local count and what to reserve. Long prompts are counted in a thread."""
         encoding = await self.load(model.encoding)
         extras = {name: call.members[name] for name in COSTLY if name in call.members}
-        arguments = (encoding, model.exact, call.messages, extras, model.image_tokens)
+        count = self._remembered[model.encoding]
+        arguments = (encoding, model.exact, call.messages, extras, model.image_tokens, count)
         if needs_thread(call.size):
             return await asyncio.to_thread(count_prompt, *arguments)
         return count_prompt(*arguments)

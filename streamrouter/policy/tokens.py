@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -150,15 +151,16 @@ def count_prompt(
     messages: Iterable[dict[str, Raw]],
     extras: dict[str, Raw],
     image_tokens: int | None = None,
+    count: Callable[[str], int] | None = None,
 ) -> PromptCount:
     """What the messages and the top-level members that cost input (tools, response_format, prediction, ...) come to.
 
     ``exact``: the encoding is the model's own, so the count is also the bound; else the bound is 15 % + 64 above it,
     but never above the UTF-8 bytes of all text (no byte-level tokenizer makes more) plus the overhead. ``image_tokens``
-    replaces the tile rule, per image. Never raises for what a client sent: a value that is not what OpenAI documents is
-    counted as the JSON text that it is.
+    replaces the tile rule, per image. ``count``: a quicker way to what ``count_text`` gives. Never raises for what a
+    client sent: a value that is not what OpenAI documents is counted as the JSON text that it is.
     """
-    tally = _Tally(encoding, image_tokens)
+    tally = _Tally(count or partial(count_text, encoding), image_tokens)
     for message in messages:
         tally.add_message(message)
     for raw in extras.values():
@@ -174,10 +176,10 @@ def count_prompt(
 class _Tally:
     """Running sums of one prompt: tokens of text, bytes of that text, and tokens of all that is no text."""
 
-    __slots__ = ("encoding", "image_tokens", "overhead", "text", "text_bytes")
+    __slots__ = ("count", "image_tokens", "overhead", "text", "text_bytes")
 
-    def __init__(self, encoding: Encoder, image_tokens: int | None) -> None:
-        self.encoding = encoding
+    def __init__(self, count: Callable[[str], int], image_tokens: int | None) -> None:
+        self.count = count
         self.image_tokens = image_tokens
         self.text = 0
         self.text_bytes = 0
@@ -194,7 +196,7 @@ class _Tally:
             self.add_json(raw)
 
     def add_text(self, text: str) -> None:
-        self.text += count_text(self.encoding, text)
+        self.text += self.count(text)
         self.text_bytes += utf8_length(text)
 
     def add_json(self, raw: Raw) -> None:

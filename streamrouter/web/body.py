@@ -16,7 +16,7 @@ class ClientLeft(Exception):
 
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The first header of that (lower-case) name."""
-    return by_name(scope).get(name)
+    return (scope.get(BY_NAME) or by_name(scope)).get(name)
 
 
 def by_name(scope: Scope) -> dict[bytes, bytes]:

@@ -121,12 +121,15 @@ def type_of(value: Any) -> str:
 
 
 class FieldTable(dict[str, Field]):
-    """A table that knows which of its fields to look for when they are not there. Not changed once it is made."""
+    """A table that knows which of its fields to look for when they are not there, and which values (``plain``, by
+    their types) are right without a second look. Not changed once it is made.
+    """
 
     def __init__(self, fields: Mapping[str, Field]) -> None:
         super().__init__(fields)
         self.required = [name for name, field in fields.items() if field.required]
         self.defaults = {name: field for name, field in fields.items() if field.default is not None}
+        self.plain = {name: _plain_types(field) for name, field in fields.items()}
 
     @classmethod
     def of(cls, table: Mapping[str, Field]) -> FieldTable:
@@ -142,7 +145,10 @@ def check(fields: Mapping[str, Any], table: Mapping[str, Field], unknown: Unknow
     table = FieldTable.of(table)
     faults = [missing((name,)) for name in table.required if name not in fields]
     strangers: list[Fault] = []
+    plain = table.plain
     for name, value in fields.items():
+        if type(value) in plain.get(name, ()):
+            continue
         field = table.get(name)
         if field is not None:
             fault = _check_field(name, value, field)
@@ -164,6 +170,14 @@ def defaults(fields: Mapping[str, Any], table: Mapping[str, Field]) -> dict[str,
         for name, field in FieldTable.of(table).defaults.items()
         if fields.get(name) is None and (not field.beside or fields.get(field.beside) is not None)
     }
+
+
+def _plain_types(field: Field) -> frozenset[type]:
+    """Of which types a value is right whatever it is."""
+    expected = (field.type,) if isinstance(field.type, str) else field.type
+    worded = field.choices is not None or field.pattern is not None
+    sure = {"boolean", "object"} if worded else {"boolean", "object", "string"}
+    return frozenset(kind for kind, name in _PYTHON_TYPES.items() if name in sure.intersection(expected))
 
 
 def _with_article(kind: str) -> str:

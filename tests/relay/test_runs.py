@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrouter.policy.meter import Meter
+from streamrouter.relay.incoming import Incoming
 from streamrouter.relay.port import Port
 from streamrouter.relay.runs import Runs
 from streamrouter.wire.chunk import decode_chunk
 from streamrouter.wire.splice import Splicer
+from streamrouter.wire.sse import EventTooLarge
 
 HEAD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
@@ -40,6 +43,8 @@ class Side:
         )
         self.runs = Runs(self.meter, self.splicer, port)
         self.short = short
+        self.incoming = Incoming()
+        self.incoming.begin_anew(1000)
         self.taken = 0
         self.stopped = False
 
@@ -56,6 +61,17 @@ class Side:
                 continue
             self._long(payloads[at])
             at += 1
+
+    def pushed(self, data: bytes) -> None:
+        """One read, as the relay deals with it; ``short``: with ``take_read`` first."""
+        self.incoming.feed(data)
+        if self.short and (framed := self.runs.take_read(self.incoming, 1.0)):
+            self.sent.append(framed)
+            self.taken += 1
+            return
+        for payload in self.incoming.read(1.0):
+            if not self.stopped:
+                self._long(payload)
 
     def _long(self, payload: bytes) -> None:
         chunk = decode_chunk(payload)
@@ -96,6 +112,50 @@ def test_both_ways_deliver_and_count_the_same(reads: list[list[tuple[str, str]]]
         assert short.meter.events == long.meter.events
         assert short.meter.counted <= short.meter.lease
     assert short.meter.ending() == long.meter.ending()
+
+
+FRAMES = st.sampled_from(
+    [b"data: %b\n\n"] * 4 + [b"data:%b\n\n", b"data: %b\r\n\r\n", b": x\n\ndata: %b\n\n", b"data: %b \n\n"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    events=st.lists(st.tuples(EVENTS, FRAMES, st.none() | st.integers(1, 200)), min_size=1, max_size=30),
+)
+def test_a_read_that_is_an_event_is_dealt_with_as_any_other(
+    events: list[tuple[tuple[str, str], bytes, int | None]],
+) -> None:
+    short, long = Side(True), Side(False)
+    for (text, kind), frame, cut in events:
+        framed = frame % event(text, kind)
+        for read in (framed,) if cut is None or cut >= len(framed) else (framed[:cut], framed[cut:]):
+            for side in (short, long):
+                if not side.stopped:
+                    side.pushed(read)
+        assert short.sent == long.sent
+        assert short.stopped == long.stopped
+        if long.stopped:
+            return
+        assert short.meter.events == long.meter.events
+    assert short.meter.counted == long.meter.counted <= short.meter.lease
+    assert short.meter.ending() == long.meter.ending()
+    assert short.incoming.gaps.p99_ms() == long.incoming.gaps.p99_ms()
+
+
+def test_one_event_a_read_takes_the_shortest_way() -> None:
+    side = Side(True, lease=1000, r_output=1000)
+    for _ in range(50):
+        side.pushed(b"data: " + event("b", "plain") + b"\n\n")
+    side.pushed(b"data: " + event("", "stop") + b"\n\n")
+    assert side.taken == 50 - 1 and len(side.sent) == 51
+
+
+def test_an_event_that_is_too_large_is_not_taken() -> None:
+    side = Side(True, lease=9000, r_output=9000)
+    side.pushed(b"data: " + event("b", "plain") + b"\n\n")
+    with pytest.raises(EventTooLarge):
+        side.pushed(b"data: " + event("b" * 1000, "plain") + b"\n\n")
 
 
 def test_plain_events_take_the_short_way() -> None:
