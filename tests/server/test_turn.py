@@ -163,6 +163,23 @@ def test_h11_reads_what_was_sent(parts: list[bytes], declared: bool, last: bool)
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("last", [False, True])
+async def test_an_answer_is_what_the_two_messages_are(last: bool) -> None:
+    headers = [(b"content-type", b"application/json"), (b"x-a", b"1")]
+    told, answered = Line(last=last), Line(last=last)
+    turn = Turn(told, b"", 0)
+    await turn.send(start(200, *headers))
+    await turn.send(part(b"hello"))
+    direct = Turn(answered, b"", 0)
+    answered.blocked = True
+    await direct.answer(200, headers, b"hello")
+    assert answered.wire.writes == told.wire.writes and len(told.wire.writes) == 1
+    assert (direct.ended, direct.close_after) == (turn.ended, turn.close_after) == (True, last)
+    assert not answered.blocked  # it waited
+    with pytest.raises(RuntimeError):
+        await direct.answer(200, headers, b"again")
+
+
 @pytest.mark.parametrize("status", [204, 304])
 async def test_a_status_without_a_body_has_none(status: int) -> None:
     line = Line()
