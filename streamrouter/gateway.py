@@ -121,7 +121,7 @@ class Gateway:
 
     async def _admit(self, model: Model, call: Call, caller: Caller, dialect: Dialect) -> Request:
         """Count the prompt, reserve what the request may come to at most; durable when this returns."""
-        count = await self.counters.prompt(model, call)
+        count = await self.counters.prompt(model, call, caller.account.id)
         if count.local >= model.context_length:
             raise Refusal(
                 "context_length_exceeded",

@@ -34,11 +34,14 @@ class Counters:
             self._remembered[name] = Remembered(partial(count_text, encoding))
         return encoding
 
-    async def prompt(self, model: Model, call: Call) -> PromptCount:
-        """Input tokens of a call: the local count and what to reserve. Long prompts are counted in a thread."""
+    async def prompt(self, model: Model, call: Call, owner: str) -> PromptCount:
+        """Input tokens of a call: the local count and what to reserve. Long prompts are counted in a thread.
+
+        ``owner``: whose it is (an account's id); what was counted for them before is remembered.
+        """
         encoding = await self.load(model.encoding)
         extras = {name: call.members[name] for name in COSTLY if name in call.members}
-        count = self._remembered[model.encoding]
+        count = self._remembered[model.encoding].of(owner)
         arguments = (encoding, model.exact, call.messages, extras, model.image_tokens, count)
         if needs_thread(call.size):
             return await asyncio.to_thread(count_prompt, *arguments)

@@ -191,5 +191,5 @@ class Line:
 
     async def close(self) -> None:
         """Close the pool."""
+        await self._connector.close()  # first: it aborts TLS that would wait for the other side's goodbye
         self._spares.close()
-        await self._connector.close()

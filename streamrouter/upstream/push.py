@@ -59,7 +59,7 @@ class PushHandler(ResponseHandler):
         target = self.target
         if target is None:
             super().data_received(data)
-            self.heard = True
+            self.heard = self.heard or bool(data)
             return
         # One event is one chunk is one read, nearly always: the parser, which is between two chunks before and after
         # it, need not see it.
@@ -68,8 +68,17 @@ class PushHandler(ResponseHandler):
         else:
             super().data_received(data)
             self.between = self.between and data.endswith(b"\r\n")
+            if self._exception is not None and self.transport is not None:
+                self.transport.abort()  # broken framing: TLS would wait for the other side's goodbye first
         if self.target is not None:
             self.target.flush()
+
+    def pause_reading(self) -> None:
+        """Of the transport alone: what one read brought is parsed whole, so that nothing of it waits in the parser (it
+        would come when a body that is pushed is not looked at any more).
+        """
+        self._reading_paused = True
+        self._pause_transport_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         payload = self._payload

@@ -11,6 +11,8 @@ from collections import deque
 
 from aiohttp.connector import Connection
 
+from streamrouter.upstream.push import PushHandler
+
 
 class Spares:
     """The idle connections of one address, for ``keepalive_s`` each. 0: none is kept. Used on the loop."""
@@ -26,9 +28,7 @@ class Spares:
         oldest = self._loop.time() - self._keepalive_s
         while self._idle:
             connection, since = self._idle.pop()
-            protocol = connection.protocol
-            # One that spoke unasked (a 408, say) would have that read as the answer to the next request.
-            if protocol is not None and protocol.is_connected() and not protocol.should_close and since >= oldest:
+            if since >= oldest and _silent(connection):
                 return connection
             connection.close()
         return None
@@ -36,9 +36,10 @@ class Spares:
     def put(self, connection: Connection) -> None:
         """It has answered. Closed if it cannot be used again."""
         protocol = connection.protocol
-        if not self._keepalive_s or protocol is None or protocol.should_close:
+        if not self._keepalive_s or not isinstance(protocol, PushHandler) or protocol.should_close:
             connection.close()
             return
+        protocol.heard = False
         self._idle.append((connection, self._loop.time()))
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._keepalive_s, self._swept)
@@ -52,8 +53,16 @@ class Spares:
 
     def close(self) -> None:
         """Close them all, and keep no more."""
-        self._keepalive_s = 0
+        self._keepalive_s = 0.0
         if self._sweep is not None:
             self._sweep.cancel()
         while self._idle:
             self._idle.pop()[0].close()
+
+
+def _silent(connection: Connection) -> bool:
+    """It is there, and said nothing unasked: a 408, say, would be read as the answer to the next request."""
+    protocol = connection.protocol
+    if not isinstance(protocol, PushHandler) or protocol.heard:
+        return False
+    return protocol.is_connected() and not protocol.should_close

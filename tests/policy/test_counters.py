@@ -30,7 +30,7 @@ def call(content: Any = "Hello there!", **members: Any) -> Call:
 
 
 async def local(counters: Counters, model: Model, asked: Call) -> int:
-    return (await counters.prompt(model, asked)).local
+    return (await counters.prompt(model, asked, "acct_1")).local
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ async def test_several_first_uses_at_once_are_no_fault() -> None:
 
 
 async def test_the_models_own_encoding_margin_and_image_price_are_used(counters: Counters) -> None:
-    exact = await counters.prompt(MODELS["exact"], call())
-    estimate = await counters.prompt(MODELS["estimate"], call())
+    exact = await counters.prompt(MODELS["exact"], call(), "acct_1")
+    estimate = await counters.prompt(MODELS["estimate"], call(), "acct_1")
     assert (exact.local, exact.bound) == (10, 10)  # 3 tokens, the role, and the frame of message and reply
     assert estimate.local == 10 < estimate.bound
     picture = call([{"type": "image_url", "image_url": {"url": "https://a/b.png"}}])

@@ -48,13 +48,19 @@ def test_what_is_exactly_one_chunk(data: bytes, content: bytes | None) -> None:
 class Wire(asyncio.Transport):
     """Takes whatever its protocol asks of it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.aborted = False
+
     def is_closing(self) -> bool:
         return False
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def close(self) -> None: ...
-    def abort(self) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class Kept:
@@ -139,6 +145,32 @@ def test_a_chunk_that_is_a_read_passes_without_the_parser(loop: asyncio.Abstract
     assert seen.total_bytes == 10
     handler.data_received(b"5\r\nhello\r\n0\r\n\r\n")
     assert (kept.data, kept.ends) == (b"hello" * 6, [None])
+
+
+@pytest.mark.parametrize("count", [100, 5_000, 20_000])
+def test_what_came_before_anybody_took_it_over_is_whole(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """aiohttp would stop its parser above some thousand chunks, and go on when it is read."""
+    handler = PushHandler(loop)
+    handler.connection_made(Wire())
+    handler.set_response_params(read_until_eof=True, auto_decompress=False)
+    handler.data_received(CHUNKED + b"1\r\nx\r\n" * count)
+    body, kept = Body(handler, loop), Kept()
+    arrived, taken = take_over(body, kept)
+    assert taken is handler
+    handler.data_received(b"1\r\nx\r\n0\r\n\r\n")
+    assert (len(arrived), kept.data, kept.ends) == (count, b"x", [None])
+
+
+def test_broken_framing_ends_the_connection_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    handler, kept = begun(loop)
+    handler.data_received(b"5\r\nhello\r\n")
+    wire = handler.transport
+    assert isinstance(wire, Wire)
+    before = wire.aborted
+    handler.data_received(b"ZZ\r\n")
+    assert (before, wire.aborted) == (False, True)  # one of TLS that is closed waits for the other side
+    handler.connection_lost(None)
+    assert [type(end) for end in kept.ends] == [Upstreamed] and kept.data == b"hello"
 
 
 def test_nothing_follows_the_last_chunk(loop: asyncio.AbstractEventLoop) -> None:

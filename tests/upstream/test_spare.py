@@ -57,17 +57,19 @@ async def test_the_one_used_last_is_taken_first(made: Connecting) -> None:
 
 async def test_what_cannot_be_used_again_is_closed(made: Connecting) -> None:
     spares = Spares(5.0)
-    spoke, dead, forced = [await made.one() for _ in range(3)]
-    for connection in (spoke, dead):
+    spoke, began, dead, forced = [await made.one() for _ in range(4)]
+    for connection in (spoke, began, dead):
         spares.put(connection)
-    assert spoke.protocol is not None and dead.transport is not None and forced.protocol is not None
+    assert spoke.protocol is not None and began.protocol is not None
+    assert dead.transport is not None and forced.protocol is not None
     spoke.protocol.data_received(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+    began.protocol.data_received(b"HTTP/1.1 408 Requ")
     dead.transport.abort()
     assert spares.take() is None
     forced.protocol.force_close()
     spares.put(forced)
     assert spares.take() is None
-    assert spoke.closed and dead.closed and forced.closed
+    assert spoke.closed and began.closed and dead.closed and forced.closed
 
 
 async def test_the_idle_end_by_themselves(made: Connecting) -> None:
