@@ -55,7 +55,11 @@ class Manager:
         return True
 
     def ready(self, status: str) -> None:
-        """Requests are accepted."""
+        """Requests are accepted.
+
+        What was kept for us is ours now: as long as the manager has a copy, no client sees that we close.
+        """
+        self.tell("FDSTOREREMOVE=1", f"FDNAME={STORED}")
         self.tell("READY=1", f"STATUS={status}")
 
     def stopping(self, status: str) -> None:

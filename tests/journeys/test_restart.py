@@ -154,6 +154,8 @@ async def test_restarts_by_a_service_manager_refuse_nobody(tmp_path: Path) -> No
         assert min(load.answers.values()) > RESTARTS
         assert {line["sockets"] for line in events(rigged, "started")} == {"given"}
         assert len({line["pid"] for line in events(rigged, "started")}) == RESTARTS + 1
+        assert manager.notified.lines.count("FDSTORE=1") > 0
+        assert manager.notified.kept == []  # else its copies hold open what the server closes
         os.kill(manager.server.pid, signal.SIGHUP)
         await manager.notified.told("READY=1", RESTARTS + 2)
         await manager.stop()

@@ -24,7 +24,8 @@ async def test_a_manager_is_told_at_a_path_or_an_abstract_address(tmp_path: Path
     await notified.told("STATUS=draining")
     notified.close()
     lines = [line for line in notified.lines if not line.startswith("MONOTONIC_USEC=")]
-    assert lines == ["READY=1", "STATUS=serving", "RELOADING=1", "READY=1", "STOPPING=1", "STATUS=draining"]
+    assert lines[:2] == ["FDSTOREREMOVE=1", "FDNAME=client"]
+    assert lines[2:] == ["READY=1", "STATUS=serving", "RELOADING=1", "READY=1", "STOPPING=1", "STATUS=draining"]
     assert len(notified.lines) == len(lines) + 1
 
 
@@ -46,6 +47,10 @@ async def test_a_socket_is_kept_by_its_name_and_the_barrier_waits_for_that(tmp_p
         assert await asyncio.to_thread(manager.barrier)
         [(name, descriptor)] = notified.kept
         assert name == "client" and os.path.sameopenfile(descriptor, theirs.fileno())
+        manager.ready("ready")
+        await notified.told("READY=1")
+        theirs.close()
+        assert notified.kept == [] and await asyncio.to_thread(ours.recv, 1) == b""  # nobody else holds it open
     notified.close()
 
 

@@ -52,6 +52,10 @@ class Notified:
                 self.kept.append((name, descriptor))
             else:
                 os.close(descriptor)  # of a barrier: all that came before it has been read
+        if "FDSTOREREMOVE=1" in lines:
+            for _, descriptor in (each for each in self.kept if each[0] == name):
+                os.close(descriptor)
+            self.kept = [each for each in self.kept if each[0] != name]
         self.lines += lines
         self._more.set()
 
@@ -84,8 +88,7 @@ class Manager:
 
     def spawn(self) -> subprocess.Popen[str]:
         """Begin a process with the listening socket and everything that was kept."""
-        kept, self.notified.kept = self.notified.kept, []
-        named = [("api", self._listening.fileno()), *kept]
+        named = [("api", self._listening.fileno()), *self.notified.kept]
         env = {**self._env, "LISTEN_FDS": str(len(named)), "LISTEN_FDNAMES": ":".join(name for name, _ in named)}
         numbers = [number for _, number in named]
         words = [sys.executable, "-S", "-c", LAUNCH, ",".join(map(str, numbers)), *self.server.command("serve")]
@@ -99,8 +102,6 @@ class Manager:
                 text=True,
                 pass_fds=numbers,
             )
-        for _, number in kept:
-            os.close(number)
         self.server.process = process
         self._starts += 1
         return process
