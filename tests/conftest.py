@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import Cluster
 from tests.support.rig import CONFIG, PROVIDER_KEY
 from tests.support.server import Server
 from tests.support.upstream import ScriptedUpstream
@@ -16,6 +17,21 @@ from tests.support.upstream import ScriptedUpstream
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
     async with ScriptedUpstream() as scripted:
         yield scripted
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A Postgres of this worker's own, started by the first test that wants it."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> Iterator[str]:
+    """The URL of an empty Postgres database."""
+    url = postgres.database()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture
