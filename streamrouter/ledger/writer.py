@@ -19,7 +19,7 @@ from typing import Any
 from streamrouter.errors import Refusal
 from streamrouter.ledger.engine import Committed, Failed
 from streamrouter.ledger.operations import Operation, ReserveOperation
-from streamrouter.ledger.sqlite import Verdict, verdict
+from streamrouter.ledger.verdicts import Verdict, verdict
 
 BATCH = 256  # operations a commit: at 128 in flight the cost per request no longer falls
 LAZY_S = 0.020  # how long a settlement waits for a reserve to ride with
