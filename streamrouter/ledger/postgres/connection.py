@@ -21,7 +21,8 @@ from streamrouter.ledger.postgres.dialect import Translated, translate
 from streamrouter.ledger.verdicts import DatabaseError
 
 Row = tuple[Any, ...]
-_Key = tuple[str, tuple[int, ...]]
+_Key = tuple[str, tuple[int, ...]]  # a statement and the types of its values
+_Bound = tuple[list[bytes | None], tuple[int, ...], list[int]]
 CONNECT_S = 5
 PATIENCE_S = 600.0  # for one round trip, where nobody said less
 _MOST_PREPARED = 400  # statements are constants; whatever is beyond that is not worth memory on the server
@@ -115,11 +116,12 @@ class PostgresConnection:
         """All ``statements`` in one round trip. The first error is raised; what stands behind it was not done."""
         if not statements:
             return []
+        ready = [_ready(sql, values) for sql, values in statements]  # nothing is sent if one of them cannot be
         self.round_trips += 1
         sent: list[_Key | None] = []  # of each answer to come: the statement that it says is prepared, or None: rows
         try:
-            for sql, values in statements:
-                self._send(translate(sql), values, sent)
+            for statement, bound in ready:
+                self._send(statement, bound, sent)
             self._libpq.pipeline_sync()
             return self._receive(sent)
         except psycopg.Error as error:
@@ -129,9 +131,8 @@ class PostgresConnection:
         """Hang up."""
         self._connection.close()
 
-    def _send(self, statement: Translated, values: Values, sent: list[_Key | None]) -> None:
-        given = [values[name] for name in statement.names] if isinstance(values, Mapping) else values
-        data, types, formats = _bound(given)
+    def _send(self, statement: Translated, bound: _Bound, sent: list[_Key | None]) -> None:
+        data, types, formats = bound
         key = (statement.sql, types)
         name = self._prepared.get(key)
         if name is None:
@@ -235,7 +236,12 @@ def _defaults(url: str) -> dict[str, Any]:
     return {name: value for name, value in _OPTIONS.items() if f"{name}=" not in url}
 
 
-def _bound(values: Sequence[Any]) -> tuple[list[bytes | None], tuple[int, ...], list[int]]:
+def _ready(sql: str, values: Values) -> tuple[Translated, _Bound]:
+    statement = translate(sql)
+    return statement, _bound([values[name] for name in statement.names] if isinstance(values, Mapping) else values)
+
+
+def _bound(values: Sequence[Any]) -> _Bound:
     data: list[bytes | None] = []
     types: list[int] = []
     formats: list[int] = []

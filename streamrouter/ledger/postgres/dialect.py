@@ -20,12 +20,16 @@ _TOKENS = re.compile(
 )
 
 
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_AGAIN = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "BEGIN", "COMMIT")  # worth a prepared statement
+
+
 class Translated(NamedTuple):
     """A statement with ``$1`` … for its values. ``names``: in that order, where values are named."""
 
     sql: str
     names: tuple[str, ...]
-    prepared: bool  # worth a prepared statement: it is carried out again and again
+    prepared: bool
 
 
 @lru_cache(maxsize=1024)
@@ -49,10 +53,9 @@ def translate(sql: str) -> Translated:
         return f"${count}"
 
     translated = _TOKENS.sub(mark, sql)
-    if translated.startswith("BEGIN"):
-        return Translated("BEGIN ISOLATION LEVEL READ COMMITTED", (), prepared=False)
-    first = translated.lstrip()[:6].upper()
-    return Translated(translated, tuple(names), first in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+    if translated == "BEGIN IMMEDIATE":
+        translated = BEGIN
+    return Translated(translated, tuple(names), translated.lstrip().startswith(_AGAIN))
 
 
 _TYPES = {"INTEGER": "BIGINT", "TEXT": 'TEXT COLLATE "C"', "BLOB": "BYTEA", "REAL": "DOUBLE PRECISION"}

@@ -26,7 +26,6 @@ _OURS = (
     """CREATE TABLE process (boot INTEGER PRIMARY KEY, pulse_ns INTEGER NOT NULL, began_ns INTEGER NOT NULL,
         host TEXT NOT NULL, pid INTEGER NOT NULL, version TEXT NOT NULL) {strict}""",
     """CREATE INDEX hold_open_boot ON hold (boot) WHERE state = 'open'""",
-    """CREATE INDEX audit_accepted ON audit (number) WHERE action = 'day_accepted'""",
 )
 _SERVER = """SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'),
     pg_is_in_recovery(), current_schema()"""
@@ -34,13 +33,14 @@ _FOUND = """SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.re
     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"""
 _NAMES = ("meta", "account", "api_key", "usage_day", "usage_model", "hold", "entry", "audit")
 _AUDIT = "INSERT INTO audit (at_ns, action, subject, detail) VALUES (?, 'migrated', ?, ?)"
+_MARKS = "INSERT INTO meta (name, value) VALUES ('application_id', ?), ('days_accepted', 0)"
 _DENIED = "42501"
 
 
 def prepare(connection: Connection, now_ns: int) -> None:
     """Make the tables of an empty schema, or bring a ledger to our version. LedgerError says what to do."""
     _look_at_server(connection)
-    connection.execute("BEGIN")
+    connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("SELECT pg_advisory_xact_lock(?::int, ?::int)", (LOCKS, SCHEMA))
         version = _version(connection)
@@ -101,7 +101,7 @@ def _bring(connection: Connection, version: int, now_ns: int) -> None:
     if not version:
         for statement in (dialect.REFUSE, *TABLES, *_OURS):
             connection.execute(dialect.definition(statement))
-        connection.execute("INSERT INTO meta (name, value) VALUES ('application_id', ?)", (APPLICATION_ID,))
+        connection.execute(_MARKS, (APPLICATION_ID,))
     for step in MIGRATIONS:
         if step.version > version:
             for statement in step.statements:
