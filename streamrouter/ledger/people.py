@@ -81,12 +81,12 @@ def everybody(connection: Connection) -> list[Person]:
 
 def named(connection: Connection, name: str) -> Person | None:
     """A person by name, whatever its case."""
-    return _one(connection, _BY_NAME, name)
+    return _one(connection, _BY_NAME, name) if NAME.fullmatch(name) else None  # not every text can be asked for
 
 
 def by_id(connection: Connection, person_id: str) -> Person:
     """A person by id or name. LookupError if there is none."""
-    found = _one(connection, _BY_ID, person_id) or _one(connection, _BY_NAME, person_id)
+    found = _one(connection, _BY_ID, person_id) or named(connection, person_id)
     if found is None:
         raise LookupError(f"there is no person {person_id[:64]!r}; see: streamrouter admin list")
     return found

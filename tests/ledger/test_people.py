@@ -188,3 +188,11 @@ def test_no_table_holds_a_secret(book: SqliteBook) -> None:
     secrets += [sessions.create_token(book, AT, "ci", None, None)[1]]
     dump = str(contents(book.connection))
     assert all(secret not in dump and len(secret) >= 43 for secret in secrets)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "", "ä", "anna\n", "x" * 200])
+def test_what_cannot_be_a_name_is_nobodys(book: SqliteBook, name: str) -> None:
+    admin(book)
+    assert people.named(book.connection, name) is None
+    with pytest.raises(ValueError, match="cannot be a name"):
+        people.add(book, AT, name, "member", None)
