@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ def refusals(outcomes: list[Any]) -> list[str]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "l.db")
+def path(place: str) -> str:
+    return place
 
 
 # -- the life of a request

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from streamrouter.ledger import reads, rules
@@ -45,8 +43,8 @@ def test_an_unknown_account_says_where_to_look(raw: Connection) -> None:
         reads.usage(raw, "nobody", DAY)
 
 
-async def test_everybodys_day_at_once_is_what_each_one_is_told(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_everybodys_day_at_once_is_what_each_one_is_told(place: str) -> None:
+    async with opened(place) as ledger:
         first = await with_key(ledger, "b", daily_input=1000)
         await ledger.create_account("a", {})
         gone, _ = await ledger.create_key("b", "main", "sk-", None, None)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 from streamrouter.ledger import rollups
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.series import Sample, Slot
@@ -23,16 +21,16 @@ async def read(ledger: Ledger, since: int = 0, until: int = 2**40) -> list[tuple
     return await ledger.ask(lambda raw: rollups.read(raw, since, until))
 
 
-async def test_a_minute_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_a_minute_comes_back_as_it_was_written(place: str) -> None:
+    async with opened(place) as ledger:
         await ledger.act(rollups.write, {MINUTE: slot(3), MINUTE + 2: slot(1)})
         assert await read(ledger) == [(MINUTE, slot(3)), (MINUTE + 2, slot(1))]
         assert await read(ledger, MINUTE + 1) == [(MINUTE + 2, slot(1))]
         assert await read(ledger, 0, MINUTE + 2) == [(MINUTE, slot(3))]
 
 
-async def test_a_minute_that_is_there_is_added_to(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_a_minute_that_is_there_is_added_to(place: str) -> None:
+    async with opened(place) as ledger:
         await ledger.act(rollups.write, {MINUTE: slot(3, active=4)})
         await ledger.act(rollups.write, {MINUTE: slot(2, active=2)})
         whole = slot(3, active=4)
@@ -40,9 +38,9 @@ async def test_a_minute_that_is_there_is_added_to(tmp_path: Path) -> None:
         assert await read(ledger) == [(MINUTE, whole)]
 
 
-async def test_minutes_are_forgotten_after_90_days(tmp_path: Path) -> None:
+async def test_minutes_are_forgotten_after_90_days(place: str) -> None:
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock) as ledger:
+    async with opened(place, clock) as ledger:
         await ledger.act(rollups.write, {MINUTE: slot(1)})
         clock.pass_s(rollups.KEPT_DAYS * 86_400)
         await ledger.act(rollups.write, {})
@@ -52,7 +50,7 @@ async def test_minutes_are_forgotten_after_90_days(tmp_path: Path) -> None:
         assert await read(ledger) == []
 
 
-async def test_a_read_is_bounded(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_a_read_is_bounded(place: str) -> None:
+    async with opened(place) as ledger:
         await ledger.act(rollups.write, {MINUTE + number: Slot(requests=1) for number in range(rollups.PAGE + 1)})
         assert len(await read(ledger)) == rollups.PAGE
