@@ -20,10 +20,11 @@ from streamrouter.cli.options import Options, Refused
 from streamrouter.cli.reach import session
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import Config, LedgerConfig
-from streamrouter.control import ControlServer, socket_path
+from streamrouter.control import ControlServer
 from streamrouter.errors import LedgerError
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.lock import Lock
+from streamrouter.ops.meeting import socket_path
 from tests.cli.conftest import Command
 
 
