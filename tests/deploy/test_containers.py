@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from streamrouter.config.load import load
+from streamrouter.config.place import fault_of, is_database, shown
 from streamrouter.config.schema import Config
 from tests.support.server import Server
 
@@ -140,6 +141,67 @@ def test_the_compose_file_runs_the_image_with_a_root_that_nobody_writes_to() -> 
         re.findall(r"STREAMROUTER_[A-Z_]+", (DOCKER / "streamrouter.toml").read_text())
     )
     assert int(service["stop_grace_period"].rstrip("s")) > Config(upstreams={}, models={}).server.drain_timeout_s
+
+
+@pytest.fixture(scope="module")
+def shared() -> dict[str, Any]:
+    """The compose file with a database."""
+    found: dict[str, Any] = yaml.safe_load((DOCKER / "compose.postgres.yaml").read_text())
+    return found
+
+
+def test_on_postgres_every_process_is_the_same_hardened_one(shared: dict[str, Any]) -> None:
+    alone = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["streamrouter"]
+    services = shared["services"]
+    assert set(services) == {"streamrouter", "second", "postgres"}
+    assert services["second"]["profiles"] == ["two"]
+    assert services["second"]["ports"] != services["streamrouter"]["ports"]
+    for name in ("streamrouter", "second"):
+        service = services[name]
+        for key in ("image", "build", "restart", "read_only", "cap_drop", "security_opt", "ulimits"):
+            assert service[key] == alone[key]
+        assert service["stop_grace_period"] == alone["stop_grace_period"]
+        assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+        assert "volumes" not in service and set(service["tmpfs"]) >= {"/tmp", "/data"}
+        assert set(alone["environment"]) | {"STREAMROUTER_LEDGER"} == set(service["environment"])
+        assert service["ports"][0].startswith("127.0.0.1:")
+
+
+def test_no_secret_of_it_is_written_anywhere_and_the_database_is_reached_from_it_alone(shared: dict[str, Any]) -> None:
+    text = (DOCKER / "compose.postgres.yaml").read_text()
+    assert "PASSWORD:" not in text and "CHANGEME" not in text.upper()
+    services = shared["services"]
+    named = services["streamrouter"]["environment"]["STREAMROUTER_LEDGER"]
+    assert named == "file:/run/secrets/" + services["streamrouter"]["secrets"][0]
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == (
+        "/run/secrets/" + services["postgres"]["secrets"][0]
+    )
+    ignored = (ROOT / ".gitignore").read_text()
+    assert all(each["file"].startswith("./secrets/") for each in shared["secrets"].values())
+    assert "/deploy/docker/secrets/" in ignored
+    postgres = services["postgres"]
+    assert "ports" not in postgres and postgres["networks"] == ["ledger"]
+    assert shared["networks"]["ledger"]["internal"] is True
+    assert postgres["read_only"] is True and postgres["cap_drop"] == ["ALL"] and "healthcheck" in postgres
+    assert [volume.split(":")[0] for volume in postgres["volumes"]] == list(shared["volumes"])
+
+
+def test_its_commands_make_what_it_takes(shared: dict[str, Any], tmp_path: Path) -> None:
+    """Those of its head, in an empty folder; the address that they write is one that the image's program takes."""
+    lines = (DOCKER / "compose.postgres.yaml").read_text().splitlines()
+    made = [line[1:].split("  for the users")[0] for line in lines if line.startswith("#   ") and "secrets" in line]
+    script = "; ".join(line.strip() for line in made).replace("cd deploy/docker && ", "")
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, timeout=30)
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    for each in shared["secrets"].values():
+        assert (tmp_path / each["file"]).stat().st_mode & 0o777 == 0o644
+    url = loaded(DOCKER / "streamrouter.toml", STREAMROUTER_LEDGER=f"file:{tmp_path}/secrets/ledger-url").ledger.path
+    assert is_database(url) and fault_of(url) == "" and shown(url) == "postgresql://streamrouter@postgres/streamrouter"
+    assert (tmp_path / "secrets/postgres-password").read_text().strip() in url
+
+
+def test_the_image_can_speak_to_it() -> None:
+    assert any("'.[postgres]'" in rest for rest in of("RUN"))
 
 
 # -- Kubernetes
