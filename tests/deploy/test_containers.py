@@ -264,3 +264,26 @@ def test_it_may_do_nothing_that_it_need_not(manifests: dict[str, Any], config: C
     assert mounts[os.path.dirname(config.ledger.path)] == claim["metadata"]["name"]
     assert {volume["name"] for volume in pod["volumes"]} | {claim["metadata"]["name"]} == set(mounts.values())
     assert os.path.dirname(environment()["STREAMROUTER_CONFIG"]) in mounts
+
+
+def test_on_postgres_it_is_the_same_pod_without_a_volume(manifests: dict[str, Any], tmp_path: Path) -> None:
+    found = yaml.safe_load_all((ROOT / "deploy/kubernetes/streamrouter.postgres.yaml").read_text())
+    shared = {manifest["kind"]: manifest for manifest in found}
+    assert set(shared) == {"ConfigMap", "Service", "Deployment", "PodDisruptionBudget"}
+    assert shared["Service"] == manifests["Service"]
+    spec = shared["Deployment"]["spec"]
+    assert spec["replicas"] > shared["PodDisruptionBudget"]["spec"]["minAvailable"] >= 1
+    assert spec["selector"] == shared["PodDisruptionBudget"]["spec"]["selector"]
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    pod, alone = (each["spec"]["template"] for each in (shared["Deployment"], manifests["StatefulSet"]))
+    assert pod["metadata"] == alone["metadata"]
+    ours, theirs = pod["spec"]["containers"][0], alone["spec"]["containers"][0]
+    assert {name for name in theirs if ours[name] != theirs[name]} == {"envFrom", "volumeMounts"}
+    assert [mount for mount in theirs["volumeMounts"] if mount not in ours["volumeMounts"]] == [
+        {"name": "data", "mountPath": "/data"}
+    ]
+    file = tmp_path / "streamrouter.toml"
+    file.write_text(shared["ConfigMap"]["data"]["streamrouter.toml"])
+    alone_file = manifests["ConfigMap"]["data"]["streamrouter.toml"]
+    assert file.read_text().replace("${STREAMROUTER_LEDGER}", "/data/ledger.db") == alone_file
+    assert is_database(loaded(file, STREAMROUTER_LEDGER="postgresql://u:p@h/d").ledger.path)
