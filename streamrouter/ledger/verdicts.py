@@ -67,3 +67,10 @@ def _of_postgres(error: DatabaseError) -> Verdict:
     if error.lost or error.sqlstate == _DENIED or not error.sqlstate.startswith(_FAULTS):
         return Verdict.TRANSIENT
     return Verdict.FAULT
+
+
+def told(error: BaseException) -> tuple[str, str]:
+    """What cannot be written, and why in words that anybody may see: a host's name and the like are for the log."""
+    if not isinstance(error, DatabaseError):
+        return "the ledger's file", str(error)
+    return "the ledger's database", "it does not answer" if error.lost else f"it says {error.sqlstate}"

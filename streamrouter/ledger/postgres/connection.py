@@ -215,6 +215,14 @@ def connect(url: str, *, busy_timeout_s: float = 5.0, durable: bool = True) -> P
         "lock_timeout": f"{milliseconds}",
         # A process that hangs inside a transaction must not keep its accounts from the others.
         "idle_in_transaction_session_timeout": f"{2 * milliseconds}",
+        # Plans are made for batches: few rows by their keys. One that was made while a table was small stays right.
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        # A machine that has vanished: its connection, and with it its number, is given up soon.
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "3",
+        "tcp_keepalives_count": "3",
         "standard_conforming_strings": "on",
         "bytea_output": "hex",
         "DateStyle": "ISO",

@@ -1,0 +1,76 @@
+"""This process's place at the database: a connection that is made anew when it is lost, and the numbers that are ours.
+
+Everything here is the thread's. DatabaseError with ``lost``: there is no connection now.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from streamrouter import __version__
+from streamrouter.ledger.postgres import boots
+from streamrouter.ledger.postgres.connection import PostgresConnection
+
+
+class Session:
+    """``connect`` makes a connection; ``forgotten`` is called when others took one of our numbers for dead."""
+
+    def __init__(self, connect: Callable[[], PostgresConnection], forgotten: Callable[[], None]) -> None:
+        self.connect = connect
+        self._forgotten = forgotten
+        self._current: PostgresConnection | None = None
+        self._boots: list[int] = []  # ours, the newest last: older ones have holds of before a connection was lost
+        self.boot = 0  # the one that new holds are made under
+        self._round_trips = 0  # of connections that are gone
+
+    @property
+    def round_trips(self) -> int:
+        """How often the server was waited for."""
+        return self._round_trips + (0 if self._current is None else self._current.round_trips)
+
+    @property
+    def ours(self) -> tuple[int, ...]:
+        """All numbers of this process."""
+        return tuple(self._boots)
+
+    def connection(self) -> PostgresConnection:
+        """The connection, whose number is locked: what it commits, nobody closes behind our back."""
+        found = self._current
+        if found is not None and not found.lost:
+            return found
+        self.drop()
+        made = self.connect()
+        try:
+            if self.boot not in self._boots or not boots.enter_again(made, self.boot):
+                self.boot = boots.enter(made, socket.gethostname(), os.getpid(), __version__)
+                self._boots.append(self.boot)
+        except BaseException:
+            made.close()
+            raise
+        self._current = made
+        return made
+
+    def pulse(self) -> None:
+        """Say that we live."""
+        alive = boots.pulse(self.connection(), self._boots)
+        if len(alive) == len(self._boots):
+            return
+        self._forgotten()
+        self._boots = [boot for boot in self._boots if boot in alive]
+        if self.boot not in alive:
+            self.drop()  # the next connection gets a number of its own
+
+    def drop(self) -> None:
+        """Close the connection, if there is one."""
+        if self._current is not None:
+            self._round_trips += self._current.round_trips
+            self._current.close()
+            self._current = None
+
+    def leave(self) -> None:
+        """A clean end."""
+        if self._current is not None and not self._current.lost:
+            boots.leave(self._current, self._boots)
+        self.drop()
