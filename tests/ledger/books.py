@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from itertools import count
 from typing import Any
 
@@ -26,6 +26,7 @@ DAY = 20_000
 NOON_NS = (DAY * 86_400 + 43_200) * 1_000_000_000
 PRICE = Price(input=150_000, output=600_000, cache_read=75_000)  # pico-USD: 150 and 600 nano-USD a token
 FAST = LedgerConfig(durability="normal", busy_timeout_s=0.1)
+SHARED = LedgerConfig(durability="normal", busy_timeout_s=5.0)  # others may have a row: that is no fault
 _numbers = count(1)
 
 
@@ -62,7 +63,7 @@ class HeldClock:
         if not is_database(place):
             yield place
             return
-        with psycopg.connect(place, autocommit=True) as self._database:
+        with closing(psycopg.connect(place, autocommit=True)) as self._database:
             self.wall_ns = self._wall_ns
             yield place + "?options=-csearch_path%3Dpublic,pg_catalog"
         self._database = None
@@ -183,7 +184,8 @@ def no_fatal(message: str) -> None:
 
 @asynccontextmanager
 async def opened(path: str, clock: HeldClock | None = None, **options: Any) -> AsyncIterator[Ledger]:
-    settings: dict[str, Any] = {"config": FAST, "on_fatal": no_fatal, "ballast_bytes": 4096, **options}
+    config = SHARED if is_database(path) else FAST
+    settings: dict[str, Any] = {"config": config, "on_fatal": no_fatal, "ballast_bytes": 4096, **options}
     clock = clock or HeldClock()
     with clock.held(path) as place:
         ledger = await Ledger.open(place, clock=clock, **settings)

@@ -41,7 +41,7 @@ def ledger_url(postgres: Cluster, ledger_template: str) -> Iterator[str]:
     postgres.drop(url)
 
 
-@pytest.fixture(params=ENGINES[:1])
+@pytest.fixture(params=ENGINES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a ledger is: a file that does not exist yet, or a database."""
     if request.param == "sqlite":

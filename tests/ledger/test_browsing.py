@@ -115,6 +115,7 @@ async def test_each_filter(books: Books) -> None:
     assert await numbers(books, model="' OR 1 = 1 --") == []
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_the_statements_read_no_more_than_their_span(books: Books) -> None:
     names = ("account", "before", "since", "key", "model", "upstream", "end", "source", "look", "limit")
 

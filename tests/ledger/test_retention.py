@@ -74,7 +74,7 @@ async def test_an_open_hold_cannot_be_deleted(place: str) -> None:
     async with opened(place) as ledger:
         await ledger.reserve(command(key_id=await with_key(ledger)))
         with pytest.raises(Exception, match="never deleted"):
-            await ledger.ask(lambda raw: raw.execute("DELETE FROM hold"))
+            await ledger.act(lambda book, at: book.connection.execute("DELETE FROM hold"))
 
 
 async def test_idempotency_keys_go_after_a_day_and_their_answers_with_them(place: str) -> None:
