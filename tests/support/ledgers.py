@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from typing import Any
 
 from streamrouter.errors import Refusal
@@ -19,6 +20,8 @@ from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Hold
 from streamrouter.policy.endings import released
 from tests.ledger.books import HeldClock, command, finished, opened
+
+_numbers = count(1)
 
 
 class Remote:
@@ -78,9 +81,10 @@ class Here:
     async def reserve(self, key_ids: list[str], many: int, **wanted: Any) -> dict[str, int]:
         """``many`` at once, spread over the keys; how many were admitted, and how many refused by code."""
         told: Counter[str] = Counter()
-        name = f"{self.ledger.boot}_{len(self.holds)}"
         work = [
-            self.ledger.reserve(command(id=f"req_{name}_{n}", key_id=key_ids[n % len(key_ids)], **wanted))
+            self.ledger.reserve(
+                command(id=f"req_{self.ledger.boot}_{next(_numbers)}", key_id=key_ids[n % len(key_ids)], **wanted)
+            )
             for n in range(many)
         ]
         for outcome in await asyncio.gather(*work, return_exceptions=True):
