@@ -87,7 +87,7 @@ class PostgresConnection:
         self._poll.register(self._socket, select.POLLIN)
         self._prepared: dict[_Key, bytes] = {}
         self._names = 0
-        self.patience_s = PATIENCE_S
+        self._patience_s = PATIENCE_S
         self.total_changes = 0
         self.round_trips = 0
 
@@ -112,10 +112,14 @@ class PostgresConnection:
         results = self.exchange([(sql, values) for values in parameters])
         return Result(None, [], sum(result.rowcount for result in results))
 
-    def exchange(self, statements: Sequence[tuple[str, Values]]) -> list[Result]:
-        """All ``statements`` in one round trip. The first error is raised; what stands behind it was not done."""
+    def exchange(self, statements: Sequence[tuple[str, Values]], patience_s: float = PATIENCE_S) -> list[Result]:
+        """All ``statements`` in one round trip. The first error is raised; what stands behind it was not done.
+
+        A server that is silent for ``patience_s`` has lost the connection.
+        """
         if not statements:
             return []
+        self._patience_s = patience_s
         ready = [_ready(sql, values) for sql, values in statements]  # nothing is sent if one of them cannot be
         self.round_trips += 1
         sent: list[_Key | None] = []  # of each answer to come: the statement that it says is prepared, or None: rows
@@ -185,8 +189,8 @@ class PostgresConnection:
 
     def _wait(self, *, sending: bool) -> None:
         self._poll.modify(self._socket, select.POLLIN | select.POLLOUT if sending else select.POLLIN)
-        if not self._poll.poll(self.patience_s * 1000):
-            raise self._gone(f"no answer within {self.patience_s:.0f} s")
+        if not self._poll.poll(self._patience_s * 1000):
+            raise self._gone(f"no answer within {self._patience_s:.0f} s")
 
     def _failure(self, answer: pq.abc.PGresult) -> DatabaseError:
         sqlstate = (answer.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
@@ -214,11 +218,12 @@ def connect(url: str, *, busy_timeout_s: float = 5.0, durable: bool = True) -> P
     settings = {
         "lock_timeout": f"{milliseconds}",
         # A process that hangs inside a transaction must not keep its accounts from the others.
-        "idle_in_transaction_session_timeout": f"{2 * milliseconds}",
+        "idle_in_transaction_session_timeout": f"{max(2 * milliseconds, 10_000)}",
         # Plans are made for batches: few rows by their keys. One that was made while a table was small stays right.
         "enable_seqscan": "off",
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
+        "jit": "off",  # a plan that has to do it the forbidden way looks expensive enough to be compiled
         # A machine that has vanished: its connection, and with it its number, is given up soon.
         "tcp_keepalives_idle": "10",
         "tcp_keepalives_interval": "3",

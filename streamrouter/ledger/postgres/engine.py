@@ -34,6 +34,7 @@ from streamrouter.ledger.verdicts import DatabaseError, Verdict, verdict
 from streamrouter.policy.endings import released
 
 _ATTEMPTS = 5
+_SILENCE_S = 15.0  # a round trip of a batch takes no longer, or there is nobody there
 _SERIALIZATION, _DEADLOCK = "40001", "40P01"
 _PLAIN, _QUESTION, _ACT = range(3)
 _BEGIN: Statement = ("BEGIN IMMEDIATE", ())
@@ -71,6 +72,7 @@ class PostgresEngine:
         self._news = news
         self._lease_tokens = lease_tokens
         self._patience_s = patience_s
+        self._silence_s = max(_SILENCE_S, 3 * patience_s)
         self._holds: dict[str, HoldRow] = {}  # the open ones that this process made, as of the last commit
         self._doubt: Doubt | None = None
         self._orphans: tuple[HoldRow, ...] = ()  # admitted, as it turned out, and nobody has them
@@ -148,7 +150,7 @@ class PostgresEngine:
             operation.needs(needs)
         connection = self._session.connection()
         try:
-            _, accounts, rows = connection.exchange([_BEGIN, *reading(needs, self._holds)])
+            _, accounts, rows = connection.exchange([_BEGIN, *reading(needs, self._holds)], self._silence_s)
             (row,) = rows
             at = self.moment(row)
             book = BatchBook(connection, accounts, row[5:], row[1] - 1, self._holds)
@@ -209,7 +211,7 @@ class PostgresEngine:
         if at.day > row[1]:
             writing.append((statements.WRITE_DAY, (at.day,)))
         try:
-            connection.exchange([*writing, _COMMIT])
+            connection.exchange([*writing, _COMMIT], self._silence_s)
         except DatabaseError as error:
             if not error.lost:
                 raise

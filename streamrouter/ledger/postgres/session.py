@@ -5,13 +5,15 @@ Everything here is the thread's. DatabaseError with ``lost``: there is no connec
 
 from __future__ import annotations
 
-import os
-import socket
+import time
 from collections.abc import Callable
 
-from streamrouter import __version__
 from streamrouter.ledger.postgres import boots
 from streamrouter.ledger.postgres.connection import PostgresConnection
+
+_OURSELVES = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ? AND backend_start::text = ?"
+_HANGING_UP_S = 0.05
 
 
 class Session:
@@ -19,10 +21,13 @@ class Session:
 
     def __init__(self, connect: Callable[[], PostgresConnection], forgotten: Callable[[], None]) -> None:
         self.connect = connect
+        self.me = boots.myself()
+        self.boot = 0  # the number that new holds are made under
         self._forgotten = forgotten
         self._current: PostgresConnection | None = None
+        self._backend: tuple[int, str] | None = None  # the server's process of the current connection, or the last one
+        self._since = 0.0
         self._boots: list[int] = []  # ours, the newest last: older ones have holds of before a connection was lost
-        self.boot = 0  # the one that new holds are made under
         self._round_trips = 0  # of connections that are gone
 
     @property
@@ -43,14 +48,28 @@ class Session:
         self.drop()
         made = self.connect()
         try:
-            if self.boot not in self._boots or not boots.enter_again(made, self.boot):
-                self.boot = boots.enter(made, socket.gethostname(), os.getpid(), __version__)
+            if not self._is_back(made):
+                self.boot = boots.enter(made, self.me)
                 self._boots.append(self.boot)
+            self._backend = made.execute(_OURSELVES).fetchone()
         except BaseException:
             made.close()
             raise
-        self._current = made
+        self._current, self._since = made, time.monotonic()
         return made
+
+    @property
+    def connected_s(self) -> float:
+        """For how long the connection has been there."""
+        return 0.0 if self._current is None else time.monotonic() - self._since
+
+    def _is_back(self, made: PostgresConnection) -> bool:
+        """Take our number again. What is left of the connection before may have it still, and locks of accounts too."""
+        if self.boot not in self._boots:
+            return False
+        if self._backend is not None and made.execute(_HANG_UP, self._backend).fetchone() is not None:
+            time.sleep(_HANGING_UP_S)
+        return boots.enter_again(made, self.boot)
 
     def pulse(self) -> None:
         """Say that we live."""

@@ -87,9 +87,10 @@ ADD_MODELS = _upsert(
 )
 INSERT_HOLDS = _insert("hold", HoldRow, OPENING)
 # The guard of "closed exactly once": a hold that is not open (any more) divides by zero, and nothing is committed.
+# ``|| ''``: the rows are to be found by their ids, and not by way of the index of all that are open.
 UPDATE_HOLDS = f"""
     WITH done AS (UPDATE hold AS t SET {", ".join(f"{name} = r.{name}" for name in CLOSING)}
-        FROM {_record(HoldRow, ("id", *CLOSING))} WHERE t.id = r.id AND t.state = 'open' RETURNING 1)
+        FROM {_record(HoldRow, ("id", *CLOSING))} WHERE t.id = r.id AND t.state || '' = 'open' RETURNING 1)
     SELECT 1 / (count(*) = ?)::int FROM done"""  # noqa: S608
 GUARD_BROKEN = "22012"
 WRITE_DAY = "UPDATE meta SET value = greatest(value, ?) WHERE name = 'last_day'"

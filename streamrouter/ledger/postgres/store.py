@@ -143,12 +143,16 @@ class PostgresStore:
             self._thread.stop()
 
     async def _watch(self, learned: Learned, troubled: Callable[[], None]) -> None:
+        told = ""
         while True:
             await asyncio.sleep(POLL_S)
             try:
                 learned(*await self._thread.run(self._poll))
+                told = ""
             except DatabaseError as error:
-                log.warning("the ledger's database: %s", error)
+                if str(error) != told:  # once, not every second
+                    told = str(error)
+                    log.warning("the ledger's database: %s", told)
                 troubled()
 
     # -- the thread's
@@ -167,7 +171,7 @@ class PostgresStore:
             lease_tokens=self._config.lease_tokens,
             patience_s=self._config.busy_timeout_s,
         )
-        recovered = boots.recover(connection, self._session.ours, row[0])
+        recovered = self._recover(row[0])
         wrong = self._reading(connection, _check)
         if wrong:
             raise LedgerError("the books do not add up; keep a dump and restore a backup: " + " / ".join(wrong))
@@ -213,10 +217,14 @@ class PostgresStore:
         if self._polls * POLL_S % boots.PULSE_S < POLL_S:
             self._session.pulse()
         if self._polls % RECOVER_EVERY == 0:
-            closed = boots.recover(self._session.connection(), self._session.ours, now_ns)
+            closed = self._recover(now_ns)
             if closed:
                 log.warning("%d requests of a process that died were closed as recovered", closed)
         return self._news.fetch(self._session.connection())
+
+    def _recover(self, now_ns: int) -> int:
+        session = self._session
+        return boots.recover(session.connection(), session.ours, session.me, now_ns, session.connected_s)
 
     def _forgotten(self) -> None:
         log.error("this process was taken for dead; what it had open was closed as recovered")
