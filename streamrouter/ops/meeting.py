@@ -21,7 +21,7 @@ from streamrouter.errors import LedgerError
 
 _LONGEST_PATH = 100  # bytes; sockaddr_un holds 108 on Linux, 104 on BSD and macOS, the final zero included
 _LEFT_BEHIND_S = 60.0  # a younger socket that refuses may be one that is about to listen
-_SERVICE = Path("/run/streamrouter")  # what systemd makes of RuntimeDirectory= in our unit
+SERVICE = Path("/run/streamrouter")  # what systemd makes of RuntimeDirectory= in our unit
 
 Place = tuple[str, set[int]]  # a path, and whose server it may be
 
@@ -61,9 +61,9 @@ def possible_paths(ledger: str) -> list[Place]:
 def _of_database(name: str, owners: set[int]) -> Iterator[Place]:
     directories = [*_own_directories(), *_runtime_directories(0)]
     if os.getuid() == 0:  # only root can have made it: whoever it was given to is the service's user
-        directories.append(_SERVICE)
+        directories.append(SERVICE)
         with contextlib.suppress(OSError):
-            owners = owners | {os.stat(_SERVICE).st_uid}
+            owners = owners | {os.stat(SERVICE).st_uid}
     for directory in dict.fromkeys(directories):
         if _private(directory, owners):
             found = sorted(directory.glob(f"{name}.*.sock"), key=lambda path: -os.lstat(path).st_mtime)
