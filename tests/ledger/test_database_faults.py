@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 
 from streamrouter.config.schema import LedgerConfig
 from streamrouter.errors import Refusal
@@ -24,10 +23,17 @@ DURABLE = LedgerConfig(durability="full", busy_timeout_s=5.0)
 USD = 10**9
 
 
-@pytest_asyncio.fixture
-async def wire(postgres: Cluster) -> AsyncIterator[Wire]:
-    async with Wire(postgres.port) as made:
+@pytest.fixture
+def wire(postgres: Cluster) -> Iterator[Wire]:
+    with Wire(postgres.port) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def running(postgres: Cluster) -> Iterator[None]:
+    """Whatever a test that failed has left, the next one finds a server."""
+    yield
+    postgres.start()
 
 
 def through(wire: Wire, postgres: Cluster, url: str) -> str:
@@ -76,10 +82,12 @@ async def test_a_wire_that_breaks_again_and_again_loses_and_doubles_nothing(
     async with opened(through(wire, postgres, ledger_url), config=DURABLE) as ledger:
         key_id = await with_key(ledger)
         await ledger.credit("team-a", [("payment", 1000 * USD)])
-        charged: dict[str, int] = {}
+        charged, going = dict[str, int](), True
 
         async def requests(number: int) -> None:
-            for turn in range(12):
+            turn = 0
+            while going:
+                turn += 1
                 hold_id = f"req_{number}_{turn}"
                 try:
                     hold = await ledger.reserve(command(id=hold_id, key_id=key_id, prepaid=True))
@@ -89,14 +97,16 @@ async def test_a_wire_that_breaks_again_and_again_loses_and_doubles_nothing(
                     continue
                 charged[hold_id] = draw.randrange(1, 500)
                 ledger.settle(hold, finished(100, charged[hold_id]))
+                await asyncio.sleep(0.001)
 
         async def breaks() -> None:
-            for _ in range(12):
+            nonlocal going
+            for _ in range(25):
                 wire.cuts = [draw.choice(["before", "during", "after"])]
                 await asyncio.sleep(draw.uniform(0.005, 0.03))
                 if draw.random() < 0.3:
                     wire.sever()
-            wire.cuts = []
+            wire.cuts, going = [], False
 
         await asyncio.gather(breaks(), *(requests(number) for number in range(12)))
         await until(lambda: ledger.health() is None)
@@ -139,19 +149,21 @@ async def test_postgres_restarts_under_load(postgres: Cluster, ledger_url: str) 
                 await asyncio.sleep(0.002)
 
         tasks = [asyncio.create_task(load((first, second)[number % 2], number)) for number in range(10)]
-        for _ in range(2):
+        for lease in (400, 500):
             seen = len(charged)
             await until(lambda seen=seen: len(charged) > seen + 40)  # type: ignore[misc]
             postgres.stop("immediate")
             before = refused
             await until(lambda before=before: refused > before + 10)  # type: ignore[misc]
-            assert first.health() and second.health()
+            await until(lambda: first.health() and second.health())
             assert "127.0.0.1" not in str(first.health())
-            first.extend(stream, 500, urgent=True)
-            assert stream.lease == 256, "what is not durable is not delivered"
+            durable = stream.lease
+            first.extend(stream, lease, urgent=True)
+            await until(lambda before=refused: refused > before + 10)  # type: ignore[misc]
+            assert stream.lease == durable < lease, "what is not durable is not delivered"
             postgres.start()
             await until(lambda: first.health() is None and second.health() is None, within_s=15)
-        await until(lambda: stream.lease == 500)
+            await until(lambda lease=lease: stream.lease == lease)  # type: ignore[misc]
         going = False
         await asyncio.gather(*tasks)
         first.settle(stream, finished(100, 480))

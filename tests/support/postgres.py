@@ -110,7 +110,9 @@ class Cluster:
         )
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server, where it does not run, and wait until it answers."""
+        if self._server is not None:
+            return
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
         with (self._root / "log").open("ab") as log:
             self._server = subprocess.Popen(
