@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger.books import HeldClock, opened, with_key
+from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.postgres import boots, store
+from tests.ledger.books import HeldClock, command, finished, opened, with_key
 
 STREAMS = 8
 LARGEST_EVENT = 40
@@ -43,11 +45,11 @@ async def stream(ledger, key_id, say):
         await ledger.settle_durably(hold, finished(100, delivered))
         say("s", hold.id, delivered)
 
-async def main(path, key_id):
-    out = open(path + ".told", "a", buffering=1)
+async def main(place, key_id, told):
+    out = open(told, "a", buffering=1)
     def say(*words):
         out.write(" ".join(map(str, words)) + "\\n")
-    async with opened(path, HeldClock()) as ledger:
+    async with opened(place, HeldClock()) as ledger:
         print("running", flush=True)
         await asyncio.gather(*(stream(ledger, key_id, say) for _ in range({STREAMS})))
 
@@ -55,8 +57,8 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def run_and_kill(path: str, key_id: str, after_s: float) -> None:
-    command = [sys.executable, "-c", CHILD, path, key_id]
+def run_and_kill(place: str, key_id: str, told: Path, after_s: float) -> None:
+    command = [sys.executable, "-c", CHILD, place, key_id, str(told)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "running\n"
@@ -65,36 +67,68 @@ def run_and_kill(path: str, key_id: str, after_s: float) -> None:
         assert child.wait() == -signal.SIGKILL
 
 
-def told(path: str) -> tuple[dict[str, int], dict[str, int]]:
+def heard(told: Path) -> tuple[dict[str, int], dict[str, int]]:
     """What the killed process had delivered, and what it had heard to be settled."""
     delivered: dict[str, int] = {}
     settled: dict[str, int] = {}
-    for line in Path(path + ".told").read_text().splitlines():
+    for line in told.read_text().splitlines():
         kind, hold_id, tokens = line.split()
         (delivered if kind == "d" else settled)[hold_id] = int(tokens)
     return delivered, settled
 
 
-@pytest.mark.parametrize("seed", range(5))
-async def test_nothing_delivered_is_unaccounted_after_a_kill(tmp_path: Path, seed: int) -> None:
-    path = str(tmp_path / "l.db")
-    async with opened(path, HeldClock()) as ledger:
-        key_id = await with_key(ledger)
-        await ledger.credit("team-a", [("payment", 10**15)])
-    await asyncio.to_thread(run_and_kill, path, key_id, random.Random(seed).uniform(0.01, 0.25))
-    delivered, settled = told(path)
-    async with opened(path, HeldClock()) as ledger:
-        assert ledger.recovered <= STREAMS
-        assert await ledger.check() == []
-        rows = await ledger.ask(lambda raw: raw.execute("SELECT id, state, s_input, s_output FROM hold").fetchall())
-        usage = await ledger.usage("team-a")
+async def accounted(ledger: Ledger, told: Path) -> None:
+    """Every token that had left is charged, what was heard to be settled is as it was, and nothing is open."""
+    assert await ledger.check() == []
+    rows = await ledger.ask(lambda raw: raw.execute("SELECT id, state, s_input, s_output FROM hold").fetchall())
     charged = {hold_id: (state, s_input, s_output) for hold_id, state, s_input, s_output in rows}
+    delivered, settled = heard(told)
     assert set(delivered) <= set(charged), "a byte left without a committed hold"
     for hold_id, tokens in settled.items():
         assert charged[hold_id] == ("settled", 100, tokens)
     for hold_id, tokens in delivered.items():
         assert tokens <= charged[hold_id][2] <= tokens + 1.5 * 256 + LARGEST_EVENT
+    usage = await ledger.usage("team-a")
     assert (usage.in_flight, usage.reserved_usd) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_nothing_delivered_is_unaccounted_after_a_kill(tmp_path: Path, seed: int) -> None:
+    path, told = str(tmp_path / "l.db"), tmp_path / "told"
+    async with opened(path, HeldClock()) as ledger:
+        key_id = await with_key(ledger)
+        await ledger.credit("team-a", [("payment", 10**15)])
+    await asyncio.to_thread(run_and_kill, path, key_id, told, random.Random(seed).uniform(0.01, 0.25))
+    async with opened(path, HeldClock()) as ledger:
+        assert ledger.recovered <= STREAMS
+        await accounted(ledger, told)
+        usage = await ledger.usage("team-a")
     async with opened(path, HeldClock()) as ledger:
         assert ledger.recovered == 0
         assert await ledger.usage("team-a") == usage
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_the_others_recover_what_a_killed_process_left(
+    tmp_path: Path, ledger_url: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes on one database: one is killed, the other goes on with its own stream and closes the dead one's."""
+    monkeypatch.setattr(store, "POLL_S", 0.1)
+    told, clock = tmp_path / "told", HeldClock()
+    async with opened(ledger_url, clock) as ledger:
+        key_id = await with_key(ledger)
+        await ledger.credit("team-a", [("payment", 10**15)])
+        own = await ledger.reserve(command(key_id=key_id, prepaid=True))
+        await asyncio.to_thread(run_and_kill, ledger_url, key_id, told, random.Random(seed).uniform(0.05, 0.4))
+        left = await ledger.ask(lambda raw: raw.execute("SELECT count(*) FROM hold WHERE state = 'open'").fetchone()[0])
+        clock.pass_s(boots.DEAD_S - 1)
+        assert left > 1 and (await ledger.usage("team-a")).in_flight == left, "it may live still"
+        clock.pass_s(2)
+        for _ in range(200):
+            if (await ledger.usage("team-a")).in_flight == 1:
+                break
+            await asyncio.sleep(0.05)
+        ledger.settle(own, finished(100, 200))
+        await accounted(ledger, told)
+        ends = "SELECT state, s_output FROM hold WHERE id = ?"
+        assert await ledger.ask(lambda raw: raw.execute(ends, (own.id,)).fetchone()) == ("settled", 200)
