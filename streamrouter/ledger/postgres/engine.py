@@ -35,7 +35,7 @@ from streamrouter.policy.endings import released
 
 _ATTEMPTS = 5
 _SILENCE_S = 15.0  # a round trip of a batch takes no longer, or there is nobody there
-_SERIALIZATION, _DEADLOCK = "40001", "40P01"
+_SERIALIZATION, _DEADLOCK, _READ_ONLY = "40001", "40P01", "25006"
 _PLAIN, _QUESTION, _ACT = range(3)
 _BEGIN: Statement = ("BEGIN IMMEDIATE", ())
 _COMMIT: Statement = ("COMMIT", ())
@@ -122,6 +122,7 @@ class PostgresEngine:
         try:
             self._again(lambda: way(operations, whole))
         except Exception as error:
+            # Whatever it is, it is judged: raised again, or the fault of one operation.
             if verdict(error) is not Verdict.FAULT:
                 raise
             if len(operations) == 1:
@@ -175,6 +176,10 @@ class PostgresEngine:
             *_, rows = connection.exchange([*statements.LOOK, (f"SELECT {statements.MOMENT}", ())])
             book, at = SharedBook(connection), self.moment(next(iter(rows)))
             outcomes = [operation.apply(book, at) for operation in operations]
+        except DatabaseError as error:
+            if error.sqlstate != _READ_ONLY:
+                raise
+            raise TypeError("what only asks has tried to change something") from error
         finally:
             _end(connection)
         whole.outcomes += outcomes

@@ -62,9 +62,9 @@ def test_the_first_error_of_a_round_trip_is_raised_and_nothing_behind_it_is_done
     with pytest.raises(DatabaseError) as told:
         connection.exchange([(insert, (1,)), ("SELECT 1 / ?", (0,)), (insert, (2,)), ("SELECT 77", ())])
     assert (told.value.sqlstate, told.value.lost) == ("22012", False)
-    assert connection.in_transaction
+    inside = [connection.in_transaction]
     connection.execute("ROLLBACK")
-    assert not connection.in_transaction
+    assert [*inside, connection.in_transaction] == [True, False]
     assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
     assert connection.execute("SELECT 77").fetchone() == (77,), "what was not prepared because of it is prepared now"
     assert connection.execute("SELECT 1 / ?", (1,)).fetchone() == (1,)

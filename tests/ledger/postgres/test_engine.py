@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from streamrouter.ledger import reads
+from streamrouter.ledger.book import Moment, Needs
+from streamrouter.ledger.connection import Values
+from streamrouter.ledger.engine import Failed
+from streamrouter.ledger.postgres.calendar import Calendar
+from streamrouter.ledger.postgres.connection import PATIENCE_S, PostgresConnection, Result
+from streamrouter.ledger.postgres.engine import PostgresEngine
+from streamrouter.ledger.postgres.news import News
+from streamrouter.ledger.postgres.session import Session
+from streamrouter.ledger.records import Hold
+from streamrouter.ledger.rules import reserve, settle
+from streamrouter.ledger.sqlite_book import SqliteBook
+from streamrouter.ledger.verdicts import DatabaseError
+from streamrouter.policy.endings import Ending
+from tests.ledger.books import DAY, NOON_NS, HeldClock, account, command, finished, key
+from tests.ledger.postgres.conftest import Connect
+
+
+class Plain:
+    """A reserve, or the settlement of one."""
+
+    plain, changes = True, True
+
+    def __init__(self, hold_id: str, ending: Ending | None = None, key_id: str = "key_1") -> None:
+        self.hold_id, self.ending, self.key_id = hold_id, ending, key_id
+
+    def needs(self, needs: Needs) -> None:
+        needs.keys.add(self.key_id)
+        if self.ending is not None:
+            needs.holds.add(self.hold_id)
+
+    def apply(self, book: Any, at: Moment) -> Any:
+        if self.ending is None:
+            return reserve(book, command(id=self.hold_id, key_id=self.key_id, prepaid=True), at)
+        return settle(book, self.hold_id, self.ending, at.now_ns)
+
+
+class Act:
+    plain, changes = False, True
+
+    def __init__(self, act: Callable[[SqliteBook], Any]) -> None:
+        self.act = act
+
+    def apply(self, book: SqliteBook, at: Moment) -> Any:
+        return self.act(book)
+
+
+class Question(Act):
+    changes = False
+
+
+def adds(number: int) -> Act:
+    return Act(lambda book: book.add_account(account(id=f"acct_n{number}", name=f"n{number}")))
+
+
+def raises(error: Exception) -> Act:
+    def act(book: SqliteBook) -> None:
+        book.add_account(account(id="acct_wrong", name="wrong"))
+        raise error
+
+    return Act(act)
+
+
+class Losing:
+    """A connection whose next commit gets no answer: it is lost before it is sent, or after it was carried out."""
+
+    def __init__(self, connection: PostgresConnection, how: list[str]) -> None:
+        self._connection = connection
+        self._how = how
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def exchange(self, statements: Sequence[tuple[str, Values]], patience_s: float = PATIENCE_S) -> list[Result]:
+        if self._how and statements[-1][0] == "COMMIT":
+            how = self._how.pop(0)
+            if how == "after":
+                self._connection.exchange(statements, patience_s)
+            self._connection.close()
+            raise DatabaseError("cut", lost=True)
+        return self._connection.exchange(statements, patience_s)
+
+
+class Rig:
+    """An engine with its session; ``how`` it loses its next commits, and whether there is a server at all."""
+
+    def __init__(self, another: Connect) -> None:
+        self.how: list[str] = []
+        self.away = False
+        self.clock = HeldClock()
+        self._another = another
+        self.session = Session(self._connect, lambda: None)
+        calendar = Calendar(self.clock, NOON_NS, 0, 0)
+        self.engine = PostgresEngine(self.session, calendar, News(0), lease_tokens=256, patience_s=0.2)
+
+    def _connect(self) -> Any:
+        if self.away:
+            raise DatabaseError("nobody there", lost=True)
+        return Losing(self._another(), self.how)
+
+    def run(self, *operations: Any) -> list[Any]:
+        return self.engine.run(operations).outcomes
+
+    def holds(self) -> dict[str, str]:
+        return dict(self._another().execute("SELECT id, state FROM hold").fetchall())
+
+
+@pytest.fixture
+def rig(connection: PostgresConnection, another: Connect) -> Rig:
+    return Rig(another)
+
+
+def test_a_batch_of_requests_is_two_round_trips(rig: Rig) -> None:
+    rig.run(Plain("req_0"))
+    trips = rig.session.round_trips
+    outcomes = rig.run(*(Plain(f"req_{n}") for n in range(1, 9)), Plain("req_0", finished()))
+    assert rig.session.round_trips - trips == 2
+    assert all(isinstance(outcome, Hold) for outcome in outcomes[:8])
+    assert rig.holds() == {"req_0": "settled", **{f"req_{n}": "open" for n in range(1, 9)}}
+
+
+def test_operations_are_carried_out_in_order_whatever_they_are(rig: Rig) -> None:
+    many = Question(lambda book: len(reads.accounts(book.connection)))
+    holds = Question(lambda book: book.connection.execute("SELECT count(*) FROM hold").fetchone()[0])
+    outcomes = rig.run(many, adds(1), many, Plain("req_1"), holds, adds(2), adds(3), many)
+    assert [outcome for outcome in outcomes if isinstance(outcome, int)] == [1, 2, 1, 4]
+
+
+def test_a_question_has_one_view_and_cannot_change_anything(rig: Rig, another: Connect) -> None:
+    other = another()
+
+    def twice(book: SqliteBook) -> tuple[list[str], list[str]]:
+        before = [each.name for each in reads.accounts(book.connection)]
+        other.execute("UPDATE account SET name = 'z'")
+        return before, [each.name for each in reads.accounts(book.connection)]
+
+    writes = Question(lambda book: book.connection.execute("DELETE FROM entry"))
+    (seen,) = rig.run(Question(twice))
+    (failed,) = rig.run(writes)
+    assert seen == (["team-a"], ["team-a"])
+    assert isinstance(failed, Failed) and isinstance(failed.error, TypeError)
+
+
+def test_one_wrong_operation_does_not_take_the_others_with_it(rig: Rig) -> None:
+    broken = Act(lambda book: book.add_account(account(id="acct_b", name="b", spent=1)))
+    outcomes = rig.run(adds(1), raises(KeyError("a bug")), adds(2), broken, Plain("req_1"), Plain("req_x", finished()))
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [False, True, False, True, False, True]
+    assert rig.holds() == {"req_1": "open"}
+    names = rig.run(Question(lambda book: [each.name for each in reads.accounts(book.connection)]))
+    assert names == [["n1", "n2", "team-a"]]
+
+
+def test_an_act_is_alone_however_many_processes_there_are(rig: Rig, another: Connect) -> None:
+    other = another()
+
+    def locked(book: SqliteBook) -> bool:
+        (got,) = other.execute("SELECT pg_try_advisory_lock(?::int, ?::int)", (0x53524C31, 2)).fetchone() or (1,)
+        return not got
+
+    assert rig.run(Act(locked)) == [True]
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_commit_without_an_answer_happens_once(rig: Rig, how: str) -> None:
+    rig.run()
+    rig.how[:] = [how]
+    (hold,) = rig.run(Plain("req_1"))
+    assert isinstance(hold, Hold)
+    rig.how[:] = [how]
+    (settled,) = rig.run(Plain("req_1", finished()))
+    assert settled.output_tokens == 200
+    rig.how[:] = [how]
+    rig.run(adds(1))
+    assert rig.holds() == {"req_1": "settled"}
+    names = rig.run(Question(lambda book: [each.name for each in reads.accounts(book.connection)]))
+    assert names == [["n1", "team-a"]]
+    assert rig.run(Question(lambda book: reads.usage(book.connection, "team-a", DAY).spent)) == [settled.cost]
+
+
+def test_what_was_admitted_in_doubt_is_released(rig: Rig) -> None:
+    rig.run(Plain("req_0"))
+    rig.how[:] = ["after"]
+    rig.away = True
+    with pytest.raises(DatabaseError, match="nobody there"):
+        rig.run(Plain("req_1"), Plain("req_0", finished()))
+    with pytest.raises(DatabaseError, match="nobody there"):
+        rig.run()
+    assert rig.holds() == {"req_0": "settled", "req_1": "open"}
+    rig.away = False
+    rig.how[:] = ["before", "after"]  # even that release is cut twice
+    assert rig.run(Plain("req_0", finished()))[0].output_tokens == 200, "asked again, it was done already"
+    assert rig.holds() == {"req_0": "settled", "req_1": "released"}
+
+
+def test_what_was_in_doubt_and_did_not_happen_is_done_again_by_whoever_asks(rig: Rig) -> None:
+    rig.run()
+    rig.how[:] = ["before"]
+    rig.away = True
+    with pytest.raises(DatabaseError):
+        rig.run(Plain("req_1"))
+    rig.away = False
+    assert isinstance(rig.run(Plain("req_1"))[0], Hold)
+    assert rig.holds() == {"req_1": "open"}
+
+
+def test_what_is_done_keeps_its_outcome_when_the_server_goes_away(rig: Rig) -> None:
+    def goes(book: SqliteBook) -> None:
+        rig.away = True
+        raise DatabaseError("gone", lost=True)
+
+    outcomes = rig.run(adds(1), Act(goes), adds(2))
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [False, True, True]
+    rig.away = False
+    names = rig.run(Question(lambda book: [each.name for each in reads.accounts(book.connection)]))
+    assert names == [["n1", "team-a"]]
+
+
+def test_a_hold_that_others_closed_is_read_again(rig: Rig, another: Connect) -> None:
+    rig.run(Plain("req_1"), Plain("req_2"))
+    other = another()
+    other.execute("UPDATE hold SET state = 'recovered', s_input = 7, closed_ns = 1 WHERE id = 'req_1'")
+    gone, settled = rig.run(Plain("req_1", finished()), Plain("req_2", finished()))
+    assert (gone.input_tokens, settled.input_tokens) == (7, 100)
+    assert rig.holds() == {"req_1": "recovered", "req_2": "settled"}
+
+
+def test_an_empty_batch_finds_out_whether_there_is_a_server(rig: Rig) -> None:
+    assert rig.run() == []
+    rig.away = True
+    rig.session.drop()
+    with pytest.raises(DatabaseError):
+        rig.run()
+
+
+def test_those_who_lock_each_other_out_begin_again(rig: Rig, another: Connect) -> None:
+    tries = []
+
+    def deadlocked(book: SqliteBook) -> int:
+        tries.append(1)
+        if len(tries) < 3:
+            raise DatabaseError("deadlock detected", "40P01")
+        return len(tries)
+
+    assert rig.run(Act(deadlocked)) == [3]
+
+
+def test_requests_of_two_processes_on_one_account_take_turns(connection: PostgresConnection, another: Connect) -> None:
+    connection.execute("UPDATE account SET daily_output = 1500")
+    rigs = [Rig(another), Rig(another)]
+    outcomes = [rigs[n % 2].run(Plain(f"req_{n}"))[0] for n in range(6)]
+    admitted = [outcome for outcome in outcomes if isinstance(outcome, Hold)]
+    assert [hold.limit for hold in admitted] == [500, 500, 500]
+
+
+def test_a_new_day_is_written_once(rig: Rig, connection: PostgresConnection) -> None:
+    rig.run(Plain("req_1"))
+    (day,) = connection.execute("SELECT value FROM meta WHERE name = 'last_day'").fetchone() or (0,)
+    assert rig.run(Question(lambda book: 1)) == [1]
+    assert connection.execute("SELECT day FROM hold").fetchall() == [(day,)]
+
+
+def test_keys_of_two_accounts_are_locked_in_one_order(connection: PostgresConnection, another: Connect) -> None:
+    for number in (2, 3):
+        rig = Rig(another)
+        rig.run(Act(lambda book, n=number: book.add_account(account(id=f"acct_{n}", name=f"n{n}", credited=10**9))))  # type: ignore[misc]
+        rig.run(Act(lambda book, n=number: book.add_key(key(id=f"key_{n}", account_id=f"acct_{n}", hash=b"%d" % n))))  # type: ignore[misc]
+    rig = Rig(another)
+    outcomes = rig.run(Plain("a", key_id="key_3"), Plain("b", key_id="key_2"), Plain("c"))
+    assert [outcome.account_id for outcome in outcomes] == ["acct_3", "acct_2", "acct_1"]
