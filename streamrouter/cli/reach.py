@@ -152,7 +152,7 @@ async def _opened(config: Config, *, make: bool = False) -> Desk:
     try:
         if not make and not is_database(path) and not os.path.exists(path):
             raise NoLedger(path)
-        ledger = await Ledger.open(path, config=config.ledger, clock=SystemClock(), on_fatal=_stopped)
+        ledger = await Ledger.open(path, config=config.ledger, clock=SystemClock(), on_fatal=_stopped, make=make)
     except NoLedger as error:
         there_is_none = f"there is no ledger {shown(path)}; `streamrouter user create NAME` makes one"
         raise AdminError("not_found", there_is_none) from error

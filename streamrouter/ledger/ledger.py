@@ -92,17 +92,19 @@ class Ledger:
         ballast_bytes: int = BALLAST_BYTES,
         max_waiting: int = MAX_WAITING,
         factory: sqlite.Factory = sqlite3.connect,
+        make: bool = True,
     ) -> Ledger:
         """Take the file for this process, or join the others on a database, recover what dead ones left open, and
         start the writer.
 
-        ``path`` is a file's, or the URL of a Postgres database; ``ballast_bytes`` and ``factory`` are for a file.
+        ``path`` is a file's, or the URL of a Postgres database; ``ballast_bytes`` and ``factory`` are for a file,
+        ``make`` is for a database: False leaves an empty one as it is (NoLedger).
         ``on_fatal(why)`` is called when the process must exit at once. LedgerError says what to do: the file is held by
         another process, damaged, read-only, of a newer schema, the database is not to be had, or the books are wrong.
         """
         store: Store
         if place.is_database(path):
-            store, opened = await _database().open(path, config=config, clock=clock)
+            store, opened = await _database().open(path, config=config, clock=clock, make=make)
         else:
             path = os.path.realpath(path)
             store, opened = await SqliteStore.open(

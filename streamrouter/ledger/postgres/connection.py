@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from streamrouter.config import place
 from streamrouter.errors import LedgerError
 from streamrouter.ledger.connection import Values
 from streamrouter.ledger.postgres.dialect import Translated, translate
@@ -210,7 +209,7 @@ def connect(url: str, *, busy_timeout_s: float = 5.0, durable: bool = True) -> P
     try:
         connection = psycopg.Connection.connect(url, autocommit=True, prepare_threshold=None, **_defaults(url))
     except psycopg.ProgrammingError as error:
-        raise LedgerError(f"{place.shown(url)}: this URL cannot be understood; see docs/ledger.md") from error
+        raise LedgerError("this URL cannot be understood; see docs/ledger.md") from error
     except psycopg.Error as error:
         raise DatabaseError(str(error).strip().splitlines()[0], error.sqlstate or "", lost=True) from error
     made = PostgresConnection(connection)

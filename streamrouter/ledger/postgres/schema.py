@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import orjson
 
-from streamrouter.errors import LedgerError
+from streamrouter.errors import LedgerError, NoLedger
 from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.migrations import MIGRATIONS
 from streamrouter.ledger.postgres import dialect
@@ -38,15 +38,18 @@ _MARKS = "INSERT INTO meta (name, value) VALUES ('application_id', ?), ('days_ac
 _DENIED = "42501"
 
 
-def prepare(connection: Connection, now_ns: int) -> None:
-    """Make the tables of an empty schema, or bring a ledger to our version. LedgerError says what to do."""
-    _look_at_server(connection)
+def prepare(connection: Connection, now_ns: int, *, make: bool = True) -> None:
+    """Make the tables of an empty schema (``make`` False: NoLedger), or bring a ledger to our version. LedgerError says
+    what to do."""
+    look_at_server(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("SELECT pg_advisory_xact_lock(?::int, ?::int)", (LOCKS, SCHEMA))
-        version = _version(connection)
-        if version < VERSION:
-            _bring(connection, version, now_ns)
+        found = version(connection)
+        if not found and not make:
+            raise NoLedger("there is no ledger in this database")
+        if found < VERSION:
+            _bring(connection, found, now_ns)
         connection.execute("COMMIT")
     except DatabaseError as error:
         if error.sqlstate == _DENIED:
@@ -59,7 +62,8 @@ def prepare(connection: Connection, now_ns: int) -> None:
             connection.execute("ROLLBACK")
 
 
-def _look_at_server(connection: Connection) -> None:
+def look_at_server(connection: Connection) -> None:
+    """LedgerError for a server or a database that cannot have a ledger."""
     number, encoding, standby, schema = connection.execute(_SERVER).fetchone()
     if number < _OLDEST_SERVER:
         raise LedgerError(f"the server is Postgres {number // 10_000}; the ledger needs 13 or later")
@@ -71,8 +75,8 @@ def _look_at_server(connection: Connection) -> None:
         raise LedgerError("no schema of the search_path exists; create it, or leave search_path as it is")
 
 
-def _version(connection: Connection) -> int:
-    """The ledger's version; 0: there is none yet."""
+def version(connection: Connection) -> int:
+    """The ledger's version; 0: there is none yet. LedgerError: a newer one, or somebody else's tables."""
     found = {name for (name,) in connection.execute(_FOUND)}.intersection(_NAMES)
     if not found:
         return 0

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from streamrouter.clock import Clock
 from streamrouter.config import place
 from streamrouter.config.schema import LedgerConfig
-from streamrouter.errors import LedgerError
+from streamrouter.errors import LedgerError, NoLedger
 from streamrouter.ledger import administration, invariants, reads
 from streamrouter.ledger.book import Moment
 from streamrouter.ledger.days import DAY_NS
@@ -71,15 +71,20 @@ class PostgresStore:
         self._engine: PostgresEngine
 
     @classmethod
-    async def open(cls, url: str, *, config: LedgerConfig, clock: Clock) -> tuple[PostgresStore, Opened]:
-        """Join the others on the database, and recover what dead ones left open. LedgerError says what to do."""
+    async def open(
+        cls, url: str, *, config: LedgerConfig, clock: Clock, make: bool = True
+    ) -> tuple[PostgresStore, Opened]:
+        """Join the others on the database, and recover what dead ones left open. LedgerError says what to do.
+
+        ``make`` False: an empty database stays empty (NoLedger).
+        """
         store = cls(url, config=config, clock=clock)
         try:
-            return store, await store._thread.run(store._begin)
+            return store, await store._thread.run(partial(store._begin, make))
         except BaseException as error:
             await store._thread.run(store._session.drop)
             store._thread.stop()
-            if isinstance(error, (DatabaseError, LedgerError)):
+            if isinstance(error, (DatabaseError, LedgerError)) and not isinstance(error, NoLedger):
                 raise LedgerError(f"{place.shown(url)}: {error}") from error
             raise
 
@@ -157,9 +162,9 @@ class PostgresStore:
 
     # -- the thread's
 
-    def _begin(self) -> Opened:
+    def _begin(self, make: bool) -> Opened:
         # Tables first: a number of our own is a row of them.
-        self._prepare()
+        self._prepare(make)
         connection = self._session.connection()
         (row,) = connection.execute(_MOMENT)
         self._calendar = Calendar(self._clock, *row[:3])
@@ -178,10 +183,10 @@ class PostgresStore:
         accounts, keys = self._reading(connection, lambda raw: (reads.accounts(raw), reads.keys(raw)))
         return Opened(self._session.boot, row[1], recovered, accounts, keys)
 
-    def _prepare(self) -> None:
+    def _prepare(self, make: bool) -> None:
         connection = self._session.connect()
         try:
-            schema.prepare(connection, self._clock.now_ns())
+            schema.prepare(connection, self._clock.now_ns(), make=make)
         finally:
             connection.close()
 

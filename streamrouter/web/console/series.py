@@ -1,8 +1,8 @@
 """``GET /admin/api/series``: an hour to a month of traffic in at most 400 steps.
 
 What this process has seen comes from its memory, in steps of 5 seconds or more; minutes before its start come from
-the ledger's file, where a step is at least a minute. Where other processes share the ledger, all minutes come from there
-except those that we have not written yet. See docs/admin-api.md "Series".
+the ledger's file, where a step is at least a minute. Where other processes share the ledger, all minutes come from
+there except those that we have not written yet. See docs/admin-api.md "Series".
 """
 
 from __future__ import annotations
