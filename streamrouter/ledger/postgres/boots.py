@@ -30,6 +30,7 @@ _AGES_NS = 1 << 60  # a pulse of 0 is that of a process that has left
 _NEXT = "UPDATE meta SET value = value + 1 WHERE name = 'boot' RETURNING value"
 _ENTER = f"""INSERT INTO process (boot, pulse_ns, began_ns, host, home, pid, version)
     SELECT ?, now, now, ?, ?, ?, ? FROM (SELECT {statements.NOW_NS} AS now) AS clock"""  # noqa: S608 - words of our own
+_SURELY = "SELECT set_config('synchronous_commit', 'on', true)"
 _HOLD = "SELECT pg_advisory_lock(?::int, ?::int)"
 _TRY = "SELECT pg_try_advisory_lock(?::int, ?::int)"
 _TRY_HERE = "SELECT pg_try_advisory_xact_lock(?::int, ?::int)"
@@ -69,6 +70,7 @@ def enter(connection: PostgresConnection, me: Self) -> int:
     """A new number for this process, with its lock and its row."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute(_SURELY)  # a number that a crash of the server took back could be given twice
         (boot,) = connection.execute(_NEXT).fetchone() or (0,)
         connection.exchange([(_HOLD, (BOOTS, boot)), (_ENTER, (boot, *astuple(me))), ("COMMIT", ())])
     finally:
@@ -85,6 +87,11 @@ def enter_again(connection: PostgresConnection, boot: int) -> bool:
     locked = connection.execute(_TRY, (BOOTS, boot)).fetchone()
     known = connection.execute(_KNOWN, (boot,)).fetchone()
     return locked == (1,) and known == (1,)
+
+
+def is_free(connection: PostgresConnection, boot: int) -> bool:
+    """Whether the connection that had this number is gone. If so, the number is locked by this one from now on."""
+    return connection.execute(_TRY, (BOOTS, boot)).fetchone() == (1,)
 
 
 def pulse(connection: PostgresConnection, boots: Collection[int]) -> list[int]:

@@ -66,7 +66,7 @@ _REFUSAL = re.compile(
     r"\s+BEGIN SELECT RAISE\(ABORT, ('[^']*')\); END"
 )
 # Rows that are updated by every request: a page with room keeps them in place, and no index has to be touched.
-_HOT = ("account", "api_key", "usage_day", "usage_model")
+_HOT = ("account", "api_key", "usage_day", "usage_model", "process")
 
 REFUSE = """CREATE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_violation'; END $$"""

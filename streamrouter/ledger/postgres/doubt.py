@@ -1,37 +1,39 @@
-"""Whether a COMMIT whose answer never came has happened: the server knows, by the transaction's number."""
+"""Whether a COMMIT whose answer never came has happened: each transaction leaves its number in its process's own row.
+
+The row says it once nothing can be written there any more: when the connection of that transaction is gone at the
+server. Then the lock of the boot that it ran under is free, or ours again (boots.py).
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from enum import Enum
+from enum import Enum, auto
 
 from msgspec import Struct
 
-from streamrouter.ledger.postgres.book import named
+from streamrouter.ledger.postgres import boots, statements
 from streamrouter.ledger.postgres.session import Session
 from streamrouter.ledger.records import HoldRow
 from streamrouter.ledger.verdicts import DatabaseError
 
-_STATUS = "SELECT pg_xact_status(?::xid8)"
-_WITNESS = "SELECT count(*) FROM hold WHERE id IN (SELECT json_array_elements_text(?::json))"
-_NEVER_HEARD_OF = "22023"  # a number of the future: another server, or one that was set back
 _PAUSE_S = 0.05
 
 
 class Fate(Enum):
     """What became of a transaction."""
 
-    COMMITTED = "committed"
-    ABORTED = "aborted"
-    FORGOTTEN = "the server does not know it"
+    COMMITTED = auto()
+    ABORTED = auto()
+    FORGOTTEN = auto()  # others took its process for dead, and removed the row that would tell
 
 
 class Doubt(Struct, frozen=True):
-    """A batch of which it is not known yet. ``holds``: those that it would have made."""
+    """A transaction of which it is not known yet. ``holds``: those that it would have made."""
 
-    number: str
-    holds: Collection[HoldRow]
+    boot: int
+    number: int
+    holds: Collection[HoldRow] = ()
 
 
 def fate(session: Session, doubt: Doubt, patience_s: float) -> Fate:
@@ -54,13 +56,9 @@ def fate(session: Session, doubt: Doubt, patience_s: float) -> Fate:
 def _ask(session: Session, doubt: Doubt) -> Fate | None:
     """None: it goes on still."""
     connection = session.connection()
-    try:
-        (status,) = connection.execute(_STATUS, (doubt.number,)).fetchone() or (None,)
-    except DatabaseError as error:
-        if error.sqlstate != _NEVER_HEARD_OF:
-            raise
-        status = None
-    if status is None:
-        (found,) = connection.execute(_WITNESS, (named(row.id for row in doubt.holds),)).fetchone() or (0,)
-        return Fate.COMMITTED if found else Fate.FORGOTTEN
-    return None if status == "in progress" else Fate(status)
+    if doubt.boot != session.boot and not boots.is_free(connection, doubt.boot):
+        return None
+    row = connection.execute(statements.READ_WITNESS, (doubt.boot,)).fetchone()
+    if row is None:
+        return Fate.FORGOTTEN
+    return Fate.COMMITTED if row == (doubt.number,) else Fate.ABORTED

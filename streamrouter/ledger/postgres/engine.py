@@ -6,8 +6,8 @@ requests (plain operations)  one round trip locks and reads all that they touch,
 questions                    one read-only transaction with one view of everything, and no lock
 an act of administration     alone, behind a lock that makes administration serial over all processes
 
-Whether a COMMIT that got no answer has happened is asked of the server, by the transaction's number: what was committed
-keeps its outcomes, what was not is done again. Where the server does not answer in time, the batch is in doubt: its
+Whether a COMMIT that got no answer has happened is asked of the server (doubt.py): what was committed keeps its
+outcomes, what was not is done again. Where the server does not answer in time, the batch is in doubt: its
 operations are told that they did not happen, and what it turns out to have admitted is released before anything else.
 """
 
@@ -74,6 +74,7 @@ class PostgresEngine:
         self._patience_s = patience_s
         self._silence_s = max(_SILENCE_S, 3 * patience_s)
         self._holds: dict[str, HoldRow] = {}  # the open ones that this process made, as of the last commit
+        self._number = 0  # of the last transaction
         self._doubt: Doubt | None = None
         self._orphans: tuple[HoldRow, ...] = ()  # admitted, as it turned out, and nobody has them
 
@@ -154,7 +155,7 @@ class PostgresEngine:
             _, accounts, rows = connection.exchange([_BEGIN, *reading(needs, self._holds)], self._silence_s)
             (row,) = rows
             at = self.moment(row)
-            book = BatchBook(connection, accounts, row[5:], row[1] - 1, self._holds)
+            book = BatchBook(connection, accounts, row[4:], row[1] - 1, self._holds)
             outcomes = [operation.apply(book, at) for operation in operations]
             writing = book.writing()
             if writing:
@@ -215,13 +216,15 @@ class PostgresEngine:
         """
         if at.day > row[1]:
             writing.append((statements.WRITE_DAY, (at.day,)))
+        self._number += 1
+        writing.append((statements.WITNESS, (self._number, at.boot)))
         try:
             connection.exchange([*writing, _COMMIT], self._silence_s)
         except DatabaseError as error:
             if not error.lost:
                 raise
             self.forget()
-            self._doubt = Doubt(row[4], new or ())
+            self._doubt = Doubt(at.boot, self._number, new or ())
             found = fate(self._session, self._doubt, self._patience_s)
             self._doubt = None
             if found is not Fate.COMMITTED:

@@ -23,8 +23,10 @@ SCHEMA, ADMIN, RECOVERY = 1, 2, 3
 _OLDEST_SERVER = 130_000  # pg_current_xact_id, and gen_random_uuid without an extension, came with 13
 _OURS = (
     # One row per process that uses the ledger. ``pulse_ns``: when it was last known to live, by the database's clock.
+    # ``batch``: the number of its last transaction, which is how a process finds out whether that one was committed.
     """CREATE TABLE process (boot INTEGER PRIMARY KEY, pulse_ns INTEGER NOT NULL, began_ns INTEGER NOT NULL,
-        host TEXT NOT NULL, home TEXT NOT NULL, pid INTEGER NOT NULL, version TEXT NOT NULL) {strict}""",
+        host TEXT NOT NULL, home TEXT NOT NULL, pid INTEGER NOT NULL, version TEXT NOT NULL,
+        batch INTEGER NOT NULL DEFAULT 0) {strict}""",
     # Each request leaves one dead row behind: they are to go by thousands, not by a fifth of the table.
     """ALTER TABLE hold SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000)""",
 )

@@ -62,15 +62,15 @@ LOCK_ACCOUNTS = (
 LOCK_ACCOUNT = SELECT_ACCOUNT + " WHERE id = ? FOR NO KEY UPDATE"
 LOCK_ACCOUNT_NAMED = SELECT_ACCOUNT + " WHERE name = ? FOR NO KEY UPDATE"
 
-# The database's clock, the ledger's day, how often a date was accepted, the newest line of audit, this transaction.
+# The database's clock, the ledger's day, how often a date was accepted, the newest line of audit.
 MOMENT = (
     f"{NOW_NS}, {_LATEST.format('last_day')}, {_LATEST.format('days_accepted')},"  # noqa: S608 - here and below
     " (SELECT coalesce(max(number), 0) FROM audit)"
 )
-READ_MOMENT = f"SELECT {MOMENT}, pg_current_xact_id()::text"
+READ_MOMENT = f"SELECT {MOMENT}"
 # The same, and the keys of a batch, their accounts' days from yesterday on, and holds, as JSON.
 READ = f"""
-    SELECT {MOMENT}, pg_current_xact_id()::text,
+    SELECT {MOMENT},
         (SELECT coalesce(json_agg(k), '[]') FROM (SELECT {_KEY_JSON} FROM api_key WHERE id IN {_GIVEN}) AS k),
         (SELECT coalesce(json_agg(d), '[]') FROM (SELECT {_columns(UsageDay)} FROM usage_day
             WHERE account_id IN (SELECT account_id FROM api_key WHERE id IN {_GIVEN})
@@ -93,6 +93,10 @@ UPDATE_HOLDS = f"""
         FROM {_record(HoldRow, ("id", *CLOSING))} WHERE t.id = r.id AND t.state || '' = 'open' RETURNING 1)
     SELECT 1 / (count(*) = ?)::int FROM done"""  # noqa: S608
 GUARD_BROKEN = "22012"
+# What a transaction leaves of itself (doubt.py). Its own number in Postgres would not do: it is not durable before the
+# transaction is, and after a crash of the server another one may get it.
+WITNESS = "UPDATE process SET batch = ? WHERE boot = ?"
+READ_WITNESS = "SELECT batch FROM process WHERE boot = ?"
 WRITE_DAY = "UPDATE meta SET value = greatest(value, ?) WHERE name = 'last_day'"
 
 # A connection's plans are those of a batch: few rows by their keys, whatever the size of the tables was when the plan

@@ -19,7 +19,7 @@ def batch(connection: PostgresConnection, *holds: str, known: dict[str, HoldRow]
     needs.holds.update(holds)
     _, accounts, rows = connection.exchange([("BEGIN IMMEDIATE", ()), *reading(needs, known or {})])
     (row,) = rows
-    return BatchBook(connection, accounts, row[5:], row[1] - 1, known or {})
+    return BatchBook(connection, accounts, row[4:], row[1] - 1, known or {})
 
 
 def commit(connection: PostgresConnection, book: BatchBook) -> None:
