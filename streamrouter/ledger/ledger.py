@@ -58,6 +58,7 @@ class Ledger:
     """An open ledger. ``on_settled(hold, ending, settled)`` is called on the loop after each settlement's commit."""
 
     on_settled: Callable[[Hold, Ending, Settled], None] | None = None
+    on_revoked: Callable[[str], object] | None = None  # a key (its id) of which it is known now that it is revoked
 
     def __init__(
         self,
@@ -334,6 +335,8 @@ class Ledger:
         self._accounts.update(accounts)
         for key in keys.values():
             self._keys[key.hash] = key
+            if key.status == "revoked" and self.on_revoked is not None:
+                self.on_revoked(key.id)
 
 
 def _database() -> Any:

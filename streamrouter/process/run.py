@@ -37,6 +37,7 @@ from streamrouter.ops.metrics import Metrics
 from streamrouter.ops.tracing import open_tracing
 from streamrouter.process.banner import banner
 from streamrouter.process.console import console_page
+from streamrouter.process.elsewhere import Elsewhere
 from streamrouter.process.first import first_key
 from streamrouter.process.housekeeping import Housekeeping
 from streamrouter.process.lag import LoopLag
@@ -116,6 +117,7 @@ class _Process:
             _warm(app),
             Housekeeping(ledger, self._log, metrics, lambda: not app.gateway.in_flight).run(),
             self._reloader.run(),
+            Elsewhere(ledger, app.stop_key).run(),
             LoopLag(metrics.lagged).run(),
         )
         await self._leave(app, server)
