@@ -23,7 +23,8 @@ Row = tuple[Any, ...]
 _Key = tuple[str, tuple[int, ...]]  # a statement and the types of its values
 _Bound = tuple[list[bytes | None], tuple[int, ...], list[int]]
 CONNECT_S = 5
-PATIENCE_S = 600.0  # for one round trip, where nobody said less
+PATIENCE_S = 15.0  # with a server that says nothing
+LONG_S = 3600.0  # where it may have much to do
 _MOST_PREPARED = 400  # statements are constants; whatever is beyond that is not worth memory on the server
 _GOOD = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
 _BIGINT, _TEXT, _BYTEA, _DOUBLE = 20, 25, 17, 701
@@ -37,6 +38,7 @@ _OPTIONS = {
     "application_name": "streamrouter",
     "client_encoding": "UTF8",
     "connect_timeout": CONNECT_S,
+    "target_session_attrs": "read-write",  # of several hosts the one that is the primary now
     "keepalives_idle": 10,
     "keepalives_interval": 3,
     "keepalives_count": 3,
@@ -86,7 +88,7 @@ class PostgresConnection:
         self._poll.register(self._socket, select.POLLIN)
         self._prepared: dict[_Key, bytes] = {}
         self._names = 0
-        self._patience_s = PATIENCE_S
+        self.patience_s = PATIENCE_S
         self.total_changes = 0
         self.round_trips = 0
 
@@ -111,14 +113,13 @@ class PostgresConnection:
         results = self.exchange([(sql, values) for values in parameters])
         return Result(None, [], sum(result.rowcount for result in results))
 
-    def exchange(self, statements: Sequence[tuple[str, Values]], patience_s: float = PATIENCE_S) -> list[Result]:
+    def exchange(self, statements: Sequence[tuple[str, Values]]) -> list[Result]:
         """All ``statements`` in one round trip. The first error is raised; what stands behind it was not done.
 
-        A server that is silent for ``patience_s`` has lost the connection.
+        A server that says nothing for ``patience_s`` has lost the connection.
         """
         if not statements:
             return []
-        self._patience_s = patience_s
         ready = [_ready(sql, values) for sql, values in statements]  # nothing is sent if one of them cannot be
         self.round_trips += 1
         sent: list[_Key | None] = []  # of each answer to come: the statement that it says is prepared, or None: rows
@@ -188,8 +189,8 @@ class PostgresConnection:
 
     def _wait(self, *, sending: bool) -> None:
         self._poll.modify(self._socket, select.POLLIN | select.POLLOUT if sending else select.POLLIN)
-        if not self._poll.poll(self._patience_s * 1000):
-            raise self._gone(f"no answer within {self._patience_s:.0f} s")
+        if not self._poll.poll(self.patience_s * 1000):
+            raise self._gone(f"no answer within {self.patience_s:.0f} s")
 
     def _failure(self, answer: pq.abc.PGresult) -> DatabaseError:
         sqlstate = (answer.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()

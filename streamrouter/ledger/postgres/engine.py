@@ -24,7 +24,7 @@ from streamrouter.ledger.operations import Operation
 from streamrouter.ledger.postgres import statements
 from streamrouter.ledger.postgres.book import BatchBook, SharedBook, Statement, reading
 from streamrouter.ledger.postgres.calendar import Calendar
-from streamrouter.ledger.postgres.connection import PostgresConnection
+from streamrouter.ledger.postgres.connection import LONG_S, PATIENCE_S, PostgresConnection
 from streamrouter.ledger.postgres.doubt import Doubt, Fate, fate
 from streamrouter.ledger.postgres.news import News
 from streamrouter.ledger.postgres.schema import ADMIN, LOCKS
@@ -34,8 +34,7 @@ from streamrouter.ledger.verdicts import DatabaseError, Verdict, verdict
 from streamrouter.policy.endings import released
 
 _ATTEMPTS = 5
-_SILENCE_S = 15.0  # a round trip of a batch takes no longer, or there is nobody there
-_SERIALIZATION, _DEADLOCK, _READ_ONLY = "40001", "40P01", "25006"
+_SERIALIZATION, _DEADLOCK, _READ_ONLY, _UNKNOWN = "40001", "40P01", "25006", "08007"
 _PLAIN, _QUESTION, _ACT = range(3)
 _BEGIN: Statement = ("BEGIN IMMEDIATE", ())
 _COMMIT: Statement = ("COMMIT", ())
@@ -72,7 +71,6 @@ class PostgresEngine:
         self._news = news
         self._lease_tokens = lease_tokens
         self._patience_s = patience_s
-        self._silence_s = max(_SILENCE_S, 3 * patience_s)
         self._holds: dict[str, HoldRow] = {}  # the open ones that this process made, as of the last commit
         self._number = 0  # of the last transaction
         self._doubt: Doubt | None = None
@@ -133,14 +131,21 @@ class PostgresEngine:
                 self._carry_out(kind, [operation], whole)
 
     def _again(self, way: Callable[[], None]) -> None:
-        """Do it until nobody stood in the way: nothing is committed by one that did not get through."""
+        """Do it until nobody stood in the way: nothing is committed by one that did not get through.
+
+        A connection that was lost before, and only now is found to be, is in the way once.
+        """
         for attempt in range(_ATTEMPTS):
+            connected = self._session.connected_s > 0
             try:
                 way()
                 return
             except DatabaseError as error:
                 if error.sqlstate == statements.GUARD_BROKEN:
                     self.forget()
+                elif error.lost:
+                    if not connected or attempt or self._doubt is not None or error.sqlstate == _UNKNOWN:
+                        raise
                 elif error.sqlstate not in (_SERIALIZATION, _DEADLOCK):
                     raise
                 if attempt == _ATTEMPTS - 1:
@@ -152,7 +157,7 @@ class PostgresEngine:
             operation.needs(needs)
         connection = self._session.connection()
         try:
-            _, accounts, rows = connection.exchange([_BEGIN, *reading(needs, self._holds)], self._silence_s)
+            _, accounts, rows = connection.exchange([_BEGIN, *reading(needs, self._holds)])
             (row,) = rows
             at = self.moment(row)
             book = BatchBook(connection, accounts, row[4:], row[1] - 1, self._holds)
@@ -173,6 +178,7 @@ class PostgresEngine:
 
     def _questions(self, operations: Sequence[Operation], whole: Committed) -> None:
         connection = self._session.connection()
+        connection.patience_s = LONG_S
         try:
             *_, rows = connection.exchange([*statements.LOOK, (f"SELECT {statements.MOMENT}", ())])
             book, at = SharedBook(connection), self.moment(next(iter(rows)))
@@ -182,6 +188,7 @@ class PostgresEngine:
                 raise
             raise TypeError("what only asks has tried to change something") from error
         finally:
+            connection.patience_s = PATIENCE_S
             _end(connection)
         whole.outcomes += outcomes
 
@@ -219,7 +226,7 @@ class PostgresEngine:
         self._number += 1
         writing.append((statements.WITNESS, (self._number, at.boot)))
         try:
-            connection.exchange([*writing, _COMMIT], self._silence_s)
+            connection.exchange([*writing, _COMMIT])
         except DatabaseError as error:
             if not error.lost:
                 raise
@@ -231,7 +238,7 @@ class PostgresEngine:
                 # Requests of which no hold is there may be done again; an act of which nothing is known may not.
                 undone = found is Fate.ABORTED or new is not None
                 told = f"a commit got no answer: {error}"
-                raise DatabaseError(told, _SERIALIZATION if undone else "", lost=not undone) from error
+                raise DatabaseError(told, _SERIALIZATION if undone else _UNKNOWN, lost=not undone) from error
 
 
 def _stretches(operations: Sequence[Operation]) -> Iterator[tuple[int, list[Operation]]]:

@@ -37,6 +37,7 @@ _FOUND = """SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.re
 _NAMES = ("meta", "account", "api_key", "usage_day", "usage_model", "hold", "entry", "audit")
 _AUDIT = "INSERT INTO audit (at_ns, action, subject, detail) VALUES (?, 'migrated', ?, ?)"
 _MARKS = "INSERT INTO meta (name, value) VALUES ('application_id', ?), ('days_accepted', 0)"
+_FREE = "SELECT pg_try_advisory_xact_lock(?::int, ?::int)"
 _DENIED = "42501"
 
 
@@ -51,6 +52,8 @@ def prepare(connection: Connection, now_ns: int, *, make: bool = True) -> None:
         if not found and not make:
             raise NoLedger("there is no ledger in this database")
         if found < VERSION:
+            if found:
+                _refuse_company(connection)
             _bring(connection, found, now_ns)
         connection.execute("COMMIT")
     except DatabaseError as error:
@@ -102,6 +105,17 @@ def _known(version: int) -> int:
             "upgrade streamrouter, or restore a backup made before the upgrade"
         )
     return version
+
+
+def _refuse_company(connection: Connection) -> None:
+    """Others would go on with statements for the tables as they were."""
+    boots = [boot for (boot,) in connection.execute("SELECT boot FROM process ORDER BY boot").fetchall()]
+    alive = [boot for boot in boots if connection.execute(_FREE, (BOOTS, boot)).fetchone() != (1,)]
+    if alive:
+        raise LedgerError(
+            f"{len(alive)} processes of an older streamrouter run on this ledger, whose tables are to be changed; stop "
+            "them first, then start this one"
+        )
 
 
 def _bring(connection: Connection, version: int, now_ns: int) -> None:

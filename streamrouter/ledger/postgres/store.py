@@ -26,7 +26,7 @@ from streamrouter.ledger.opening import Opened
 from streamrouter.ledger.operations import Operation
 from streamrouter.ledger.postgres import boots, news, schema, statements
 from streamrouter.ledger.postgres.calendar import Calendar
-from streamrouter.ledger.postgres.connection import PostgresConnection, connect
+from streamrouter.ledger.postgres.connection import LONG_S, PATIENCE_S, PostgresConnection, connect
 from streamrouter.ledger.postgres.engine import PostgresEngine
 from streamrouter.ledger.postgres.news import Changed, News
 from streamrouter.ledger.postgres.session import Session
@@ -192,9 +192,11 @@ class PostgresStore:
 
     def _reading(self, connection: PostgresConnection, read: Callable[[PostgresConnection], T]) -> T:
         connection.exchange(statements.LOOK)
+        connection.patience_s = LONG_S
         try:
             return read(connection)
         finally:
+            connection.patience_s = PATIENCE_S
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 

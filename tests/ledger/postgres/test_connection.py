@@ -96,8 +96,9 @@ def test_a_connection_that_is_cut_is_lost(connection: PostgresConnection, postgr
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(connection: PostgresConnection) -> None:
+    connection.patience_s = 0.05
     with pytest.raises(DatabaseError, match="no answer") as told:
-        connection.exchange([("SELECT pg_sleep(60)", ())], 0.05)
+        connection.execute("SELECT pg_sleep(60)")
     assert told.value.lost and connection.lost
 
 

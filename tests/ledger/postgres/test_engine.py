@@ -10,7 +10,7 @@ from streamrouter.ledger.book import Moment, Needs
 from streamrouter.ledger.connection import Values
 from streamrouter.ledger.engine import Failed
 from streamrouter.ledger.postgres.calendar import Calendar
-from streamrouter.ledger.postgres.connection import PATIENCE_S, PostgresConnection, Result
+from streamrouter.ledger.postgres.connection import PostgresConnection, Result
 from streamrouter.ledger.postgres.engine import PostgresEngine
 from streamrouter.ledger.postgres.news import News
 from streamrouter.ledger.postgres.session import Session
@@ -21,6 +21,7 @@ from streamrouter.ledger.verdicts import DatabaseError
 from streamrouter.policy.endings import Ending
 from tests.ledger.books import DAY, NOON_NS, HeldClock, account, command, finished, key
 from tests.ledger.postgres.conftest import Connect
+from tests.support.postgres import Cluster
 
 
 class Plain:
@@ -78,14 +79,14 @@ class Losing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    def exchange(self, statements: Sequence[tuple[str, Values]], patience_s: float = PATIENCE_S) -> list[Result]:
+    def exchange(self, statements: Sequence[tuple[str, Values]]) -> list[Result]:
         if self._how and statements[-1][0] == "COMMIT":
             how = self._how.pop(0)
             if how == "after":
-                self._connection.exchange(statements, patience_s)
+                self._connection.exchange(statements)
             self._connection.close()
             raise DatabaseError("cut", lost=True)
-        return self._connection.exchange(statements, patience_s)
+        return self._connection.exchange(statements)
 
 
 class Rig:
@@ -229,6 +230,34 @@ def test_a_hold_that_others_closed_is_read_again(rig: Rig, another: Connect) -> 
     gone, settled = rig.run(Plain("req_1", finished()), Plain("req_2", finished()))
     assert (gone.input_tokens, settled.input_tokens) == (7, 100)
     assert rig.holds() == {"req_1": "recovered", "req_2": "settled"}
+
+
+@pytest.mark.parametrize("operation", [Plain("req_1"), Question(lambda book: 1), adds(1)])
+def test_a_connection_that_was_cut_while_nobody_looked_costs_nobody_an_answer(
+    rig: Rig, postgres: Cluster, operation: Any
+) -> None:
+    rig.run()
+    (pid,) = rig.session.connection().execute("SELECT pg_backend_pid()").fetchone() or (0,)
+    with postgres.connect() as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    (outcome,) = rig.run(operation)
+    assert not isinstance(outcome, Failed)
+
+
+def test_an_act_whose_row_is_gone_is_not_done_again(rig: Rig, another: Connect) -> None:
+    rig.run()
+    other = another()
+
+    def act(book: SqliteBook) -> None:
+        book.add_account(account(id="acct_n1", name="n1"))
+        other.execute("DELETE FROM process")
+        rig.how[:] = ["after"]
+
+    with pytest.raises(DatabaseError, match="no answer") as told:
+        rig.run(Act(act))
+    assert told.value.lost
+    names = rig.run(Question(lambda book: [each.name for each in reads.accounts(book.connection)]))
+    assert names == [["n1", "team-a"]], "whoever asked was told that it is not known"
 
 
 def test_an_empty_batch_finds_out_whether_there_is_a_server(rig: Rig) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from streamrouter.errors import LedgerError
-from streamrouter.ledger.postgres import schema
+from streamrouter.ledger.postgres import boots, schema
 from streamrouter.ledger.postgres.connection import PostgresConnection, connect
 from streamrouter.ledger.schema import VERSION, meta, set_meta
 from streamrouter.ledger.verdicts import DatabaseError
@@ -55,6 +55,15 @@ def test_an_older_one_is_brought_up_to_date_and_says_so(connection: PostgresConn
     assert meta(connection, "schema_version") == VERSION
     assert connection.execute("SELECT minute, boot, cost FROM rollup_minute").fetchall() == [(7, 0, 4)]
     assert connection.execute("SELECT at_ns, action, subject FROM audit").fetchone() == (42, "migrated", "6")
+
+
+def test_tables_are_not_changed_while_others_use_them(connection: PostgresConnection, database: str) -> None:
+    schema.prepare(connection, 0)
+    with closing(connect(database)) as other:
+        boots.enter(other, boots.myself())
+        set_meta(connection, "schema_version", VERSION - 1)
+        with pytest.raises(LedgerError, match="1 processes of an older streamrouter"):
+            schema.prepare(connection, 0)
 
 
 def test_a_newer_one_is_refused(connection: PostgresConnection) -> None:

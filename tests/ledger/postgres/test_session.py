@@ -46,8 +46,9 @@ def test_what_is_left_of_the_connection_before_is_hung_up(another: Connect, post
     (pid,) = first.execute("SELECT pg_backend_pid()").fetchone() or (0,)
     first.execute("BEGIN IMMEDIATE")
     first.execute("SELECT 1 FROM meta FOR UPDATE")
+    first.patience_s = 0.05
     with pytest.raises(DatabaseError):
-        first.exchange([("SELECT pg_sleep(100)", ())], 0.05)
+        first.execute("SELECT pg_sleep(100)")
     second = session.connection()
     second.execute("SELECT 1 FROM meta FOR UPDATE")
     assert second.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = ?", (pid,)).fetchone() == (0,)
