@@ -108,6 +108,9 @@ async def test_nothing_delivered_is_unaccounted_after_a_kill(tmp_path: Path, see
         assert await ledger.usage("team-a") == usage
 
 
+ALIVE = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'streamrouter'"
+
+
 @pytest.mark.parametrize("seed", range(2))
 async def test_the_others_recover_what_a_killed_process_left(
     tmp_path: Path, ledger_url: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -120,6 +123,10 @@ async def test_the_others_recover_what_a_killed_process_left(
         await ledger.credit("team-a", [("payment", 10**15)])
         own = await ledger.reserve(command(key_id=key_id, prepaid=True))
         await asyncio.to_thread(run_and_kill, ledger_url, key_id, told, random.Random(seed).uniform(0.05, 0.4))
+        for _ in range(500):  # what the dead one had sent is carried out still
+            if await ledger.ask(lambda raw: raw.execute(ALIVE).fetchone()[0]) == 1:
+                break
+            await asyncio.sleep(0.01)
         left = await ledger.ask(lambda raw: raw.execute("SELECT count(*) FROM hold WHERE state = 'open'").fetchone()[0])
         clock.pass_s(boots.DEAD_S - 1)
         assert left > 1 and (await ledger.usage("team-a")).in_flight == left, "it may live still"

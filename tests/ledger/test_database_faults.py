@@ -19,7 +19,7 @@ from tests.ledger.books import command, finished, opened, quiet, until, with_key
 from tests.support.postgres import Cluster
 from tests.support.wire import Cut, Wire
 
-DURABLE = LedgerConfig(durability="full", busy_timeout_s=5.0)
+DURABLE = LedgerConfig(durability="full", busy_timeout_s=1.0)  # so long is the outcome of a COMMIT asked for
 USD = 10**9
 
 
@@ -30,7 +30,7 @@ def wire(postgres: Cluster) -> Iterator[Wire]:
 
 
 @pytest.fixture(autouse=True)
-def running(postgres: Cluster) -> Iterator[None]:
+def running(postgres: Cluster, ledger_url: str) -> Iterator[None]:
     """Whatever a test that failed has left, the next one finds a server."""
     yield
     postgres.start()
@@ -101,7 +101,7 @@ async def test_a_wire_that_breaks_again_and_again_loses_and_doubles_nothing(
 
         async def breaks() -> None:
             nonlocal going
-            for _ in range(25):
+            while len(wire.done) < 10:
                 wire.cuts = [draw.choice(["before", "during", "after"])]
                 await asyncio.sleep(draw.uniform(0.005, 0.03))
                 if draw.random() < 0.3:
@@ -115,7 +115,7 @@ async def test_a_wire_that_breaks_again_and_again_loses_and_doubles_nothing(
         assert admitted == {hold_id: ("settled", 100, tokens) for hold_id, tokens in charged.items()}
         others = {each[0] for hold_id, each in found.items() if hold_id not in charged}
         assert others <= {"released"}, "whoever was refused has no hold that counts"
-        assert len(wire.done) > 5 and len(charged) > 20
+        assert len(charged) > 20
         assert (await ledger.usage("team-a")).output["used"] == sum(charged.values())
         await quiet(ledger)
 
