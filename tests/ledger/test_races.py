@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 
 import pytest
 
+from streamrouter.config.schema import LedgerConfig
+from streamrouter.errors import Refusal
 from streamrouter.ids import secret_hash
 from streamrouter.ledger import people
 from streamrouter.ledger.ledger import Ledger
-from tests.ledger.books import command, opened, quiet, with_key
+from tests.ledger.books import command, finished, opened, quiet, until, with_key
 from tests.support.ledgers import Here, Remote, remotes
+from tests.support.postgres import Cluster
 
 MANY = 60  # requests of each process at once
 OF_ONE = command().price.most(100, 500)
@@ -120,3 +125,67 @@ async def test_processes_share_one_ledger(ledger_url: str, many: int) -> None:
         await once_however_often(ledger, others)
         await a_revoked_key_is_dead_everywhere(ledger, others)
         await deadlocks_and_crossings(ledger, others)
+
+
+class Stranger:
+    """Somebody else in the database who locks accounts: a person with psql, a backup, an analyst."""
+
+    def __init__(self, postgres: Cluster, url: str) -> None:
+        self.session = postgres.connect(url)
+        self.session.execute("SET deadlock_timeout = '60s'")  # whoever meets us is the victim
+        self._look = postgres.connect(url)
+
+    def lock(self, account_id: str) -> None:
+        self.session.execute("SELECT 1 FROM account WHERE id = %s FOR UPDATE", (account_id,))
+
+    async def met(self) -> None:
+        """Somebody waits for a lock of ours."""
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> %s"
+        pid = self.session.info.backend_pid
+        await until(lambda: (self._look.execute(waiting, (pid,)).fetchone() or (0,))[0])
+
+    def close(self) -> None:
+        self.session.close()
+        self._look.close()
+
+
+@pytest.fixture
+def stranger(postgres: Cluster, ledger_url: str) -> Iterator[Stranger]:
+    with closing(Stranger(postgres, ledger_url)) as made:
+        yield made
+
+
+async def test_whoever_loses_a_deadlock_begins_again(postgres: Cluster, ledger_url: str, stranger: Stranger) -> None:
+    async with opened(ledger_url) as ledger:
+        keys = [await with_key(ledger, name) for name in ("team-a", "team-b")]
+        first, second = sorted(account.id for account in await ledger.accounts())
+        stranger.session.execute("BEGIN")
+        stranger.lock(second)
+        asked = asyncio.gather(*(ledger.reserve(command(key_id=key_id)) for key_id in keys))
+        await stranger.met()  # the batch has the first account, and waits for the second one
+        before = postgres.log().count("deadlock detected")
+        await asyncio.to_thread(stranger.lock, first)
+        assert postgres.log().count("deadlock detected") == before + 1
+        stranger.session.execute("ROLLBACK")
+        assert len(await asked) == 2
+        await quiet(ledger)
+
+
+async def test_an_account_that_a_stranger_has_locked_is_waited_for_within_reason(
+    ledger_url: str, stranger: Stranger
+) -> None:
+    """The busy timeout is the bound: then requests are refused, and what was delivered waits its turn."""
+    impatient = LedgerConfig(durability="normal", busy_timeout_s=0.1)
+    async with opened(ledger_url, config=impatient) as ledger:
+        key_id = await with_key(ledger)
+        hold = await ledger.reserve(command(key_id=key_id))
+        stranger.session.execute("BEGIN")
+        stranger.lock(hold.account_id)
+        with pytest.raises(Refusal) as refused:
+            await ledger.reserve(command(key_id=key_id))
+        assert refused.value.code == "ledger_unavailable"
+        ledger.settle(hold, finished(100, 200))
+        stranger.session.execute("ROLLBACK")
+        await until(lambda: ledger.health() is None)
+        assert (await ledger.usage("team-a")).output["used"] == 200
+        await quiet(ledger)
