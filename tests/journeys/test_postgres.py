@@ -173,7 +173,7 @@ def test_who_signs_in_at_one_is_signed_in_at_the_other(pair: tuple[Process, Proc
     assert charted["step_s"] == 60 and sum(charted["series"]["requests"]) >= len(other.requests())
 
 
-def test_postgres_goes_away_and_comes_back(pair: tuple[Process, Process], postgres: Cluster) -> None:
+def test_f53_postgres_goes_away_and_comes_back(pair: tuple[Process, Process], postgres: Cluster) -> None:
     """New requests are refused and told why; a stream that is open goes on, and is charged when it is back."""
     one, other = pair
     key = one.with_key("patient")
@@ -195,7 +195,7 @@ def test_postgres_goes_away_and_comes_back(pair: tuple[Process, Process], postgr
     assert call(other.books, "ledger.check", {})["ok"]
 
 
-def test_what_a_killed_process_left_open_is_closed_by_the_other(pair: tuple[Process, Process]) -> None:
+def test_f42_what_a_killed_process_left_open_is_closed_by_the_other(pair: tuple[Process, Process]) -> None:
     one, other = pair
     key = one.with_key("unlucky")
     with one.stream(key, "slow", 3000) as stream:
