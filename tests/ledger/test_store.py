@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from streamrouter.ledger.days import DAY_NS
@@ -47,3 +49,20 @@ async def test_the_numbers_of_runs_do_not_repeat(place: str, tmp_path: Path) -> 
         async with opened(place) as ledger:
             boots.append(ledger.boot)
     assert boots == [1, 2, 3]
+
+
+def test_the_driver_is_an_extra_that_a_file_does_not_need() -> None:
+    script = """
+import asyncio, sys
+sys.modules["psycopg"] = None
+from streamrouter.clock import SystemClock
+from streamrouter.config.schema import LedgerConfig
+from streamrouter.errors import LedgerError
+from streamrouter.ledger.ledger import Ledger
+try:
+    asyncio.run(Ledger.open("postgresql://h/d", config=LedgerConfig(), clock=SystemClock(), on_fatal=print))
+except LedgerError as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "pip install 'streamrouter[postgres]'" in told.stdout and told.stderr == ""
