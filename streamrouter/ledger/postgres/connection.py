@@ -217,8 +217,8 @@ def connect(url: str, *, busy_timeout_s: float = 5.0, durable: bool = True) -> P
     milliseconds = int(busy_timeout_s * 1000)
     settings = {
         "lock_timeout": f"{milliseconds}",
-        # A process that hangs inside a transaction must not keep its accounts from the others.
-        "idle_in_transaction_session_timeout": f"{max(2 * milliseconds, 10_000)}",
+        # A process that hangs inside a transaction must not keep its accounts from the others: they wait for longer.
+        "idle_in_transaction_session_timeout": "3000",
         # Plans are made for batches: few rows by their keys. One that was made while a table was small stays right.
         "enable_seqscan": "off",
         "enable_hashjoin": "off",

@@ -31,10 +31,13 @@ from streamrouter.ledger.postgres.schema import ADMIN, LOCKS
 from streamrouter.ledger.postgres.session import Session
 from streamrouter.ledger.records import HoldRow
 from streamrouter.ledger.verdicts import DatabaseError, Verdict, verdict
+from streamrouter.ledger.writer import unavailable
 from streamrouter.policy.endings import released
 
 _ATTEMPTS = 5
 _SERIALIZATION, _DEADLOCK, _READ_ONLY, _UNKNOWN = "40001", "40P01", "25006", "08007"
+_LOCKED = "55P03"
+_ACT_WAITS_S = 1.0  # for acts of other processes; requests wait behind it
 _PLAIN, _QUESTION, _ACT = range(3)
 _BEGIN: Statement = ("BEGIN IMMEDIATE", ())
 _COMMIT: Statement = ("COMMIT", ())
@@ -71,6 +74,7 @@ class PostgresEngine:
         self._news = news
         self._lease_tokens = lease_tokens
         self._patience_s = patience_s
+        self._impatiently = (statements.IMPATIENTLY, (str(round(1000 * min(patience_s, _ACT_WAITS_S))),))
         self._holds: dict[str, HoldRow] = {}  # the open ones that this process made, as of the last commit
         self._number = 0  # of the last transaction
         self._doubt: Doubt | None = None
@@ -197,13 +201,19 @@ class PostgresEngine:
         connection = self._session.connection()
         before = connection.total_changes
         try:
-            *_, rows = connection.exchange([_BEGIN, statements.FREELY, _ALONE, (statements.READ_MOMENT, ())])
+            *_, rows = connection.exchange(
+                [_BEGIN, statements.FREELY, self._impatiently, _ALONE, (statements.READ_MOMENT, ())]
+            )
             (row,) = rows
             book, at = SharedBook(connection), self.moment(row)
             outcomes = [operation.apply(book, at) for operation in operations]
             book.write()
             if connection.total_changes != before:
                 self._commit(connection, [], at, row, None)
+        except DatabaseError as error:
+            if error.sqlstate != _LOCKED:
+                raise
+            raise unavailable() from error  # of this act only: requests do not stop for it
         finally:
             _end(connection)
         whole.outcomes += outcomes

@@ -106,5 +106,10 @@ FREELY: tuple[str, Values] = (
     " set_config('enable_mergejoin', 'on', true)",
     (),
 )
-# One view of everything, and no lock.
-LOOK: list[tuple[str, Values]] = [("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ()), FREELY]
+# One view of everything, and no lock: whoever reads may think about it.
+LOOK: list[tuple[str, Values]] = [
+    ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ()),
+    FREELY,
+    ("SELECT set_config('idle_in_transaction_session_timeout', '600000', true)", ()),
+]
+IMPATIENTLY = "SELECT set_config('lock_timeout', ?, true)"

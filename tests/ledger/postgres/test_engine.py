@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from streamrouter.errors import Refusal
 from streamrouter.ledger import reads
 from streamrouter.ledger.book import Moment, Needs
 from streamrouter.ledger.connection import Values
@@ -13,6 +14,7 @@ from streamrouter.ledger.postgres.calendar import Calendar
 from streamrouter.ledger.postgres.connection import PostgresConnection, Result
 from streamrouter.ledger.postgres.engine import PostgresEngine
 from streamrouter.ledger.postgres.news import News
+from streamrouter.ledger.postgres.schema import ADMIN, LOCKS
 from streamrouter.ledger.postgres.session import Session
 from streamrouter.ledger.records import Hold
 from streamrouter.ledger.rules import reserve, settle
@@ -162,10 +164,31 @@ def test_an_act_is_alone_however_many_processes_there_are(rig: Rig, another: Con
     other = another()
 
     def locked(book: SqliteBook) -> bool:
-        (got,) = other.execute("SELECT pg_try_advisory_lock(?::int, ?::int)", (0x53524C31, 2)).fetchone() or (1,)
+        (got,) = other.execute("SELECT pg_try_advisory_lock(?::int, ?::int)", (LOCKS, ADMIN)).fetchone() or (1,)
         return not got
 
     assert rig.run(Act(locked)) == [True]
+
+
+def test_an_act_that_stands_behind_another_for_too_long_is_refused_alone(rig: Rig, another: Connect) -> None:
+    other = another()
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("SELECT pg_advisory_xact_lock(?::int, ?::int)", (LOCKS, ADMIN))
+    before, refused, after = rig.run(Plain("req_1"), adds(1), Plain("req_2"))
+    assert isinstance(before, Hold) and isinstance(after, Hold)
+    assert isinstance(refused, Failed) and isinstance(refused.error, Refusal)
+    assert refused.error.code == "ledger_unavailable"
+
+
+def test_an_account_that_others_keep_is_waited_for_and_then_nothing_has_happened(rig: Rig, another: Connect) -> None:
+    other = another()
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("SELECT 1 FROM account FOR NO KEY UPDATE")
+    with pytest.raises(DatabaseError) as told:
+        rig.run(Plain("req_1"))
+    assert (told.value.sqlstate, told.value.lost) == ("55P03", False)
+    other.execute("ROLLBACK")
+    assert isinstance(rig.run(Plain("req_1"))[0], Hold)
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
