@@ -1,7 +1,4 @@
-"""Both engines: an empty ledger of each as a raw connection, and as a place that ``opened`` takes.
-
-A database is a copy of one that has the tables already: 20 ms.
-"""
+"""Both engines: an empty ledger of each as a raw connection, and as a place that ``opened`` takes."""
 
 from __future__ import annotations
 
@@ -14,31 +11,9 @@ import pytest
 
 from streamrouter.ledger import schema
 from streamrouter.ledger.connection import Connection
-from streamrouter.ledger.postgres import schema as postgres_schema
 from streamrouter.ledger.postgres.connection import connect
-from tests.ledger.books import HOLDABLE
-from tests.support.postgres import Cluster
 
 ENGINES = ("sqlite", "postgres")
-
-
-@pytest.fixture(scope="session")
-def ledger_template(postgres: Cluster) -> str:
-    """A database with the ledger's tables and nothing in them."""
-    url = postgres.database()
-    with closing(connect(url)) as connection:
-        postgres_schema.prepare(connection, 0)
-    with postgres.connect(url) as session:
-        session.execute(HOLDABLE)
-    return url
-
-
-@pytest.fixture
-def ledger_url(postgres: Cluster, ledger_template: str) -> Iterator[str]:
-    """A ledger in Postgres, empty."""
-    url = postgres.database(ledger_template)
-    yield url
-    postgres.drop(url)
 
 
 @pytest.fixture(params=ENGINES)

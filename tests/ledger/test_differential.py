@@ -103,7 +103,7 @@ class Acts:
             return [self.close() for _ in range(self._random.randrange(1, 9))]
         if pick < 0.87:
             return [self.administer()]
-        return [self.person(), self.reserve()] if pick < 0.93 else [self.time(), self.keep(), self.close()]
+        return [self.person(), self.reserve()] if pick < 0.93 else [self.time(), self.keep()]
 
     def _id(self) -> str:
         self._number += 1

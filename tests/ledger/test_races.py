@@ -165,7 +165,7 @@ async def test_whoever_loses_a_deadlock_begins_again(postgres: Cluster, ledger_u
         await stranger.met()  # the batch has the first account, and waits for the second one
         before = postgres.log().count("deadlock detected")
         await asyncio.to_thread(stranger.lock, first)
-        assert postgres.log().count("deadlock detected") == before + 1
+        assert postgres.log().count("deadlock detected") > before
         stranger.session.execute("ROLLBACK")
         assert len(await asked) == 2
         await quiet(ledger)

@@ -36,7 +36,7 @@ _SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "autovacuum": "off",
-    "deadlock_timeout": "100ms",
+    "deadlock_timeout": "400ms",
     "max_connections": "60",
     "shared_buffers": "32MB",
     "listen_addresses": "127.0.0.1",

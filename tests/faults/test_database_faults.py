@@ -48,6 +48,9 @@ async def holds(ledger: Ledger) -> list[tuple[str, str, int, int]]:
     return rows
 
 
+# -- F53: Postgres restarts, crashes, or is cut at COMMIT
+
+
 @pytest.mark.parametrize("cut", ["before", "during", "after"])
 async def test_what_is_cut_at_its_commit_happens_once(wire: Wire, postgres: Cluster, ledger_url: str, cut: Cut) -> None:
     async with opened(through(wire, postgres, ledger_url), config=DURABLE) as ledger:
