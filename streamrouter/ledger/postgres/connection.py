@@ -25,6 +25,7 @@ _Bound = tuple[list[bytes | None], tuple[int, ...], list[int]]
 CONNECT_S = 5
 PATIENCE_S = 15.0  # with a server that says nothing
 LONG_S = 3600.0  # where it may have much to do
+_LOOK_S = 1.0
 _MOST_PREPARED = 400  # statements are constants; whatever is beyond that is not worth memory on the server
 _GOOD = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
 _BIGINT, _TEXT, _BYTEA, _DOUBLE = 20, 25, 17, 701
@@ -175,22 +176,27 @@ class PostgresConnection:
     def _answer(self) -> pq.abc.PGresult:
         """The next answer. psycopg.Error if the connection broke."""
         libpq = self._libpq
+        silent_s = 0.0
         while True:
-            waiting = libpq.flush()
-            if waiting or libpq.is_busy():
-                self._wait(sending=bool(waiting))
+            sending = bool(libpq.flush())
+            if sending or libpq.is_busy():
+                if silent_s >= self.patience_s:
+                    raise self._gone(f"no answer within {self.patience_s:g} s")
+                silent_s += self._wait(sending, min(_LOOK_S, self.patience_s - silent_s))
                 libpq.consume_input()
                 continue
             answer = libpq.get_result()
+            if libpq.status != pq.ConnStatus.OK:
+                raise self._gone(libpq.get_error_message()) if answer is None else self._failure(answer)
             if answer is not None:
-                if libpq.status != pq.ConnStatus.OK:
-                    raise self._failure(answer)
                 return answer
 
-    def _wait(self, *, sending: bool) -> None:
+    def _wait(self, sending: bool, seconds: float) -> float:
+        """Wait for the socket, but not for long: TLS may have read already what is waited for. How long it was for
+        nothing.
+        """
         self._poll.modify(self._socket, select.POLLIN | select.POLLOUT if sending else select.POLLIN)
-        if not self._poll.poll(self.patience_s * 1000):
-            raise self._gone(f"no answer within {self.patience_s:.0f} s")
+        return 0.0 if self._poll.poll(seconds * 1000) else seconds
 
     def _failure(self, answer: pq.abc.PGresult) -> DatabaseError:
         sqlstate = (answer.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
