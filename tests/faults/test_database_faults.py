@@ -13,9 +13,10 @@ import pytest
 from streamrouter.config.schema import LedgerConfig
 from streamrouter.errors import Refusal
 from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.postgres import boots, store
 from streamrouter.ledger.records import Hold, Idempotency
 from streamrouter.policy.endings import released
-from tests.ledger.books import command, finished, opened, quiet, until, with_key
+from tests.ledger.books import HeldClock, command, finished, opened, quiet, until, with_key
 from tests.support.postgres import Cluster
 from tests.support.wire import Cut, Wire
 
@@ -231,3 +232,57 @@ async def test_while_nobody_answers_requests_are_refused_and_nothing_is_lost(
         await until(lambda: ledger.health() is None, within_s=10)
         assert (await ledger.usage("team-a")).output["used"] == 200
         await quiet(ledger)
+
+
+async def test_a_process_that_was_taken_for_dead_goes_on_without_harm(
+    wire: Wire, postgres: Cluster, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not reach the server for so long that another one closed its requests. Back again, it charges nothing
+    twice, its streams get no longer lease, and its new requests are its own."""
+    monkeypatch.setattr(boots, "DEAD_S", 0.3)
+    monkeypatch.setattr(store, "POLL_S", 0.05)
+    clock = HeldClock()
+    async with opened(ledger_url, clock, config=DURABLE) as other:
+        key_id = await with_key(other)
+        async with opened(through(wire, postgres, ledger_url), HeldClock(), config=DURABLE) as lost:
+            first = lost.boot
+            held = [await lost.reserve(command(id=f"req_{number}", key_id=key_id)) for number in range(3)]
+            wire.down = True
+            wire.sever()
+            clock.pass_s(60)
+            for _ in range(200):
+                if {state for _, state, _, _ in await holds(other)} == {"recovered"}:
+                    break
+                await asyncio.sleep(0.05)
+            wire.down = False
+            await until(lambda: lost.health() is None)
+            lost.settle(held[0], finished(100, 400))
+            assert (await lost.settle_durably(held[1], released("late"))).output_tokens == 256
+            lost.extend(held[2], 500, urgent=True)
+            await until(lambda: held[2].lease_failed)
+            again = await lost.reserve(command(id="req_9", key_id=key_id))
+            lost.settle(again, finished(100, 10))
+            await lost.ask(lambda raw: None)
+            assert lost.boot > first
+            assert await holds(lost) == [
+                *((f"req_{number}", "recovered", 100, 256) for number in range(3)),
+                ("req_9", "settled", 100, 10),
+            ]
+            await quiet(lost)
+
+
+async def test_an_accepted_day_is_everybodys(ledger_url: str) -> None:
+    clock = HeldClock()
+    async with opened(ledger_url, clock) as first, opened(ledger_url, clock) as second:
+        key_id = await with_key(first, daily_output=500)
+        await second.reserve(command(key_id=key_id))
+        clock.wall_ns += 30 * 86_400 * USD
+        for ledger in (first, second):
+            with pytest.raises(Refusal) as refused:
+                await ledger.reserve(command(key_id=key_id))
+            assert refused.value.code == "daily_output_tokens_exceeded"
+            assert "leapt" in str(ledger.clock_alarm)
+        assert await first.accept_day() == 20_030
+        assert (await second.reserve(command(key_id=key_id))).limit == 500
+        assert (first.clock_alarm, second.clock_alarm) == (None, None)
+        await quiet(first)

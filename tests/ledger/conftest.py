@@ -12,6 +12,7 @@ import pytest
 from streamrouter.ledger import schema
 from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.postgres.connection import connect
+from tests.support.postgres import Cluster
 
 ENGINES = ("sqlite", "postgres")
 
@@ -25,6 +26,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def ledger_session(postgres: Cluster, ledger_template: str) -> Iterator[Connection]:
+    """A connection to a ledger in Postgres that stays empty."""
+    with closing(connect(postgres.database(ledger_template), durable=False)) as connection:
+        yield connection
+
+
 @pytest.fixture(params=ENGINES)
 def tables(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """A connection to a ledger without rows."""
@@ -34,5 +42,8 @@ def tables(request: pytest.FixtureRequest) -> Iterator[Connection]:
             schema.prepare(connection)
             yield connection
     else:
-        with closing(connect(request.getfixturevalue("ledger_url"), durable=False)) as other:
-            yield other
+        shared: Connection = request.getfixturevalue("ledger_session")
+        shared.execute("BEGIN IMMEDIATE")
+        yield shared
+        if shared.in_transaction:
+            shared.execute("ROLLBACK")

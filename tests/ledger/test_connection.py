@@ -6,6 +6,8 @@ from streamrouter.ledger.connection import Connection
 
 
 def test_both_do_what_the_ledgers_statements_need(tables: Connection) -> None:
+    if tables.in_transaction:
+        tables.execute("ROLLBACK")
     insert = "INSERT INTO meta (name, value) VALUES (?, ?)"
     inside = [tables.in_transaction]
     tables.execute("BEGIN IMMEDIATE")
