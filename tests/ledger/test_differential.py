@@ -21,6 +21,7 @@ from streamrouter.ledger.records import Credit, Hold, Idempotency, Key, Settled
 from streamrouter.ops.series import Slot
 from streamrouter.policy.endings import released
 from tests.ledger.books import HeldClock, command, contents, finished, opened
+from tests.support.profile import scaled
 
 KEEP_ONE = LedgerConfig(durability="normal", busy_timeout_s=5.0, retain_holds_days=1)
 CAPS = ("daily_input", "daily_output", "requests_per_minute", "input_per_request", "output_per_request")
@@ -215,7 +216,7 @@ class Acts:
         return act
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(scaled(4, 200)))
 async def test_both_engines_do_the_same(tmp_path: Path, ledger_url: str, seed: int) -> None:
     clocks = HeldClock(), HeldClock()
     acts = Acts(seed)

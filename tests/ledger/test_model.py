@@ -19,6 +19,7 @@ from streamrouter.ledger.records import Hold, Idempotency
 from streamrouter.policy.endings import released
 from tests.ledger.books import PRICE, HeldClock, command, finished, opened
 from tests.support.postgres import Cluster
+from tests.support.profile import scaled
 
 TOKENS = st.integers(0, 700)
 
@@ -273,7 +274,7 @@ def databases(postgres: Cluster, ledger_template: str) -> None:
     DatabaseAgainstDicts.cluster, DatabaseAgainstDicts.template = postgres, ledger_template
 
 
-DatabaseAgainstDicts.TestCase.settings = settings(LedgerAgainstDicts.TestCase.settings, max_examples=12)
+DatabaseAgainstDicts.TestCase.settings = settings(LedgerAgainstDicts.TestCase.settings, max_examples=scaled(12, 200))
 TestDatabaseAgainstDicts = DatabaseAgainstDicts.TestCase
 
 

@@ -18,6 +18,7 @@ from streamrouter.ledger.ledger import Ledger
 from tests.ledger.books import command, finished, opened, quiet, until, with_key
 from tests.support.ledgers import Here, Remote, remotes
 from tests.support.postgres import Cluster
+from tests.support.profile import scaled
 
 MANY = 60  # requests of each process at once
 OF_ONE = command().price.most(100, 500)
@@ -117,7 +118,7 @@ async def deadlocks_and_crossings(ledger: Ledger, others: list[Remote]) -> None:
     await quiet(ledger)
 
 
-@pytest.mark.parametrize("many", [2])
+@pytest.mark.parametrize("many", [2] * scaled(1, 10) + [3] * scaled(0, 10))
 async def test_processes_share_one_ledger(ledger_url: str, many: int) -> None:
     async with remotes(ledger_url, many) as others, opened(ledger_url) as ledger:
         assert len({ledger.boot, *(each.boot for each in others)}) == many + 1

@@ -5,7 +5,7 @@ import pytest
 from streamrouter.ledger.postgres import boots
 from streamrouter.ledger.postgres.connection import PostgresConnection
 from streamrouter.ledger.postgres.session import Session
-from streamrouter.ledger.verdicts import DatabaseError
+from streamrouter.ledger.verdicts import DatabaseError, Verdict, verdict
 from tests.ledger.postgres.conftest import Connect
 from tests.support.postgres import Cluster
 
@@ -83,11 +83,20 @@ def test_a_number_that_is_taken_under_ones_feet(another: Connect) -> None:
     session.drop()
 
 
-def test_a_connection_that_cannot_enter_is_closed(another: Connect) -> None:
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("DROP TABLE process", "does not exist"),
+        ("DROP TABLE meta CASCADE", "another program"),
+        ("UPDATE meta SET value = 99 WHERE name = 'schema_version'", "newer streamrouter"),
+        ("UPDATE meta SET value = 1 WHERE name = 'schema_version'", "not those of this program any more"),
+    ],
+)
+def test_tables_that_are_no_longer_ours_are_nobodys_fault(another: Connect, statement: str, expected: str) -> None:
     broken = another()
-    broken.execute("DROP TABLE process")
+    broken.execute(statement)
     session = Session(lambda: broken, Told())
-    with pytest.raises(DatabaseError):
+    with pytest.raises(DatabaseError, match=expected) as told:
         session.connection()
-    assert broken.lost
+    assert told.value.lost and broken.lost and verdict(told.value) is Verdict.TRANSIENT
     session.leave()
