@@ -234,7 +234,8 @@ async def test_both_engines_do_the_same(tmp_path: Path, ledger_url: str, seed: i
             at_once = acts.next()
             outcomes = [list(await asyncio.gather(*(side.told(act(side)) for act in at_once))) for side in sides]
             assert outcomes[0] == outcomes[1]
-        assert [await side.ledger.check() for side in sides] == [[], []]
+        for whole, since in ((True, None), (False, None), (False, 20_000)):
+            assert [await side.ledger.check(whole=whole, since=since) for side in sides] == [[], []]
         rows = [await side.rows() for side in sides]
         assert len(rows[0]["hold"]) > 5
         for table in rows[0]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from streamrouter.ledger import rollups
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.series import Sample, Slot
@@ -54,3 +56,21 @@ async def test_a_read_is_bounded(place: str) -> None:
     async with opened(place) as ledger:
         await ledger.act(rollups.write, {MINUTE + number: Slot(requests=1) for number in range(rollups.PAGE + 1)})
         assert len(await read(ledger)) == rollups.PAGE
+
+
+async def test_minutes_of_several_processes_are_added_up(place: str) -> None:
+    async with opened(place) as ledger:
+        for boot, requests, active in ((1, 3, 4), (2, 2, 5), (2, 1, 1)):
+            await ledger.act(
+                lambda book, at, boot, minutes: rollups.write(book, replace(at, boot=boot), minutes),
+                boot,
+                {MINUTE + number: slot(requests, active) for number in range(rollups.PAGE)},
+            )
+        found = await read(ledger)
+        assert len(found) == rollups.PAGE, "a page is bounded by minutes, not by rows"
+        whole = slot(3)
+        whole.merge(slot(2))
+        whole.merge(slot(1))
+        whole.active = 4 + 5  # each process' own most
+        assert found[0] == (MINUTE, whole) and found[-1] == (MINUTE + rollups.PAGE - 1, whole)
+        assert (await read(ledger, MINUTE + 5, MINUTE + 6)) == [(MINUTE + 5, whole)]

@@ -250,6 +250,9 @@ def test_a_hold_that_others_closed_is_read_again(rig: Rig, another: Connect) -> 
     rig.run(Plain("req_1"), Plain("req_2"))
     other = another()
     other.execute("UPDATE hold SET state = 'recovered', s_input = 7, closed_ns = 1 WHERE id = 'req_1'")
+    other.execute("UPDATE api_key SET in_flight = 1")
+    other.execute("UPDATE account SET reserved = (SELECT r_usd FROM hold WHERE id = 'req_2')")
+    other.execute("UPDATE usage_day SET reserved_input = 100, reserved_output = 500")
     gone, settled = rig.run(Plain("req_1", finished()), Plain("req_2", finished()))
     assert (gone.input_tokens, settled.input_tokens) == (7, 100)
     assert rig.holds() == {"req_1": "recovered", "req_2": "settled"}
