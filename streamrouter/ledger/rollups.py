@@ -50,10 +50,12 @@ def read(connection: Connection, since: int, until: int) -> list[tuple[int, Slot
     left out. ``active`` is the sum of what each process had at most."""
     found: dict[int, Slot] = {}
     for row in connection.execute(_SOME, (since, until, PAGE)):
-        slot, whole = _slot(row[1:]), found.setdefault(row[0], Slot())
-        active = whole.active + slot.active
-        whole.merge(slot)
-        whole.active = active
+        slot = _slot(row[1:])
+        whole = found.setdefault(row[0], slot)
+        if whole is not slot:
+            active = whole.active + slot.active
+            whole.merge(slot)
+            whole.active = active
     return list(found.items())
 
 
