@@ -42,6 +42,10 @@ def reading(needs: Needs, known: Mapping[str, HoldRow]) -> list[Statement]:
     ]
 
 
+def _json(rows: Iterable[Any]) -> str:
+    return _encode(list(rows)).decode()
+
+
 class BatchBook:
     """The rows of a batch of requests: those that were read beforehand, and any other when it is asked for."""
 
@@ -163,17 +167,19 @@ class BatchBook:
         models = [row for row in self._models.values() if row.requests]
         changed = [row for row in self.touched_holds.values() if closing_values(row) != self._holds_before[row.id]]
         found: list[Statement] = []
+        # The holds first: if one of them was closed by others, nothing else of this batch is right either.
+        if self._new_holds:
+            found.append((statements.INSERT_HOLDS, (_json(self._new_holds.values()),)))
+        if changed:
+            found.append((statements.UPDATE_HOLDS, (_json(changed), len(changed))))
         for statement, rows in (
             (statements.WRITE_ACCOUNTS, accounts),
             (statements.WRITE_KEYS, keys),
             (statements.WRITE_DAYS, days),
             (statements.ADD_MODELS, models),
-            (statements.INSERT_HOLDS, list(self._new_holds.values())),
         ):
             if rows:
-                found.append((statement, (_encode(rows).decode(),)))
-        if changed:
-            found.append((statements.UPDATE_HOLDS, (_encode(changed).decode(), len(changed))))
+                found.append((statement, (_json(rows),)))
         return found + self._attempts
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from streamrouter.ledger.postgres import boots
+from streamrouter.errors import LedgerError
+from streamrouter.ledger.postgres import boots, schema
 from streamrouter.ledger.postgres.connection import PostgresConnection
+from streamrouter.ledger.schema import VERSION
+from streamrouter.ledger.verdicts import DatabaseError
 
 _OURSELVES = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ? AND backend_start::text = ?"
@@ -48,15 +51,20 @@ class Session:
         self.drop()
         made = self.connect()
         try:
-            if not self._is_back(made):
-                self.boot = boots.enter(made, self.me)
-                self._boots.append(self.boot)
-            self._backend = made.execute(_OURSELVES).fetchone()
-        except BaseException:
+            self._enter(made)
+        except (DatabaseError, LedgerError) as error:  # whatever is wrong there, it is no operation's fault
             made.close()
-            raise
+            raise DatabaseError(str(error), getattr(error, "sqlstate", ""), lost=True) from error
         self._current, self._since = made, time.monotonic()
         return made
+
+    def _enter(self, made: PostgresConnection) -> None:
+        if schema.version(made) != VERSION:  # restored, or upgraded, while we were not connected
+            raise LedgerError(f"the ledger's tables are not those of this program any more (schema {VERSION})")
+        if not self._is_back(made):
+            self.boot = boots.enter(made, self.me)
+            self._boots.append(self.boot)
+        self._backend = made.execute(_OURSELVES).fetchone()
 
     @property
     def connected_s(self) -> float:
