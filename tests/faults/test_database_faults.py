@@ -271,6 +271,9 @@ async def test_a_process_that_was_taken_for_dead_goes_on_without_harm(
             await quiet(lost)
 
 
+# -- F49: the clock steps
+
+
 async def test_an_accepted_day_is_everybodys(ledger_url: str) -> None:
     clock = HeldClock()
     async with opened(ledger_url, clock) as first, opened(ledger_url, clock) as second:
