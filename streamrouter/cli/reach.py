@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from streamrouter.admin.verbs import AdminError, Desk, perform
 from streamrouter.cli.options import Options, Refused, Unreachable
 from streamrouter.clock import SystemClock
 from streamrouter.config.expand import read_secret
 from streamrouter.config.load import Loaded, load
-from streamrouter.config.place import is_database, shown
+from streamrouter.config.place import fault_of, is_database, shown
 from streamrouter.config.schema import Config
 from streamrouter.control import ControlFault, NotServing, call
 from streamrouter.errors import ConfigError, LedgerError, NoLedger
@@ -24,6 +24,7 @@ from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.lock import holder
 
 _MAKE_A_LEDGER = ("user.create", "admin.create")  # the others would only find an empty one
+T = TypeVar("T")
 Ask = Callable[[str, dict[str, Any]], Any]
 _LOCK_WAIT_S = 2.0
 _LOCK_RETRY_S = 0.05
@@ -62,7 +63,15 @@ def load_config(options: Options, **overrides: Any) -> Loaded:
 def named_ledger(options: Options) -> str:
     """The ledger that the command line or the environment names, "" if neither does. Raises ConfigError."""
     named = options.ledger or os.environ.get("STREAMROUTER_LEDGER") or ""
-    return read_secret(named, Path(), _refuse)
+    return place_of(named)
+
+
+def place_of(text: str) -> str:
+    """A path or a URL that was written out, or as ``file:NAME`` with the file that holds it. Raises ConfigError."""
+    found = read_secret(text, Path(), _refuse)
+    if fault := fault_of(found):
+        _refuse(fault)
+    return found
 
 
 def _refuse(fault: str) -> None:
@@ -101,6 +110,20 @@ def session(options: Options) -> Iterator[Ask]:
                     runner.run(desk.ledger.close())
         else:
             yield partial(call, path)
+
+
+def alone(options: Options, work: Callable[[Ledger], Awaitable[T]]) -> T:
+    """What ``work`` makes of the ledger while no server has it. Raises Refused: a file's server is named."""
+    with expected_faults(options), asyncio.Runner() as runner:
+        desk = runner.run(_patiently_opened(load_config(options).config))
+        try:
+            return runner.run(_awaited(work(desk.ledger)))
+        finally:
+            runner.run(desk.ledger.close())
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 async def _patiently_opened(config: Config) -> Desk:

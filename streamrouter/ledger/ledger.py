@@ -7,7 +7,6 @@ lost while the process lives, and recovered in the ledger's favour when it does 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +18,8 @@ from msgspec.structs import replace
 from streamrouter.clock import Clock
 from streamrouter.config import place
 from streamrouter.config.schema import LedgerConfig
-from streamrouter.errors import LedgerError, Refusal, StreamrouterError
-from streamrouter.ledger import administration, invariants, opening, reads, retention, sqlite
+from streamrouter.errors import Refusal, StreamrouterError
+from streamrouter.ledger import administration, driver, invariants, opening, reads, retention, sqlite
 from streamrouter.ledger.book import Moment
 from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.engine import Committed
@@ -105,7 +104,9 @@ class Ledger:
         """
         store: Store
         if place.is_database(path):
-            store, opened = await _database().open(path, config=config, clock=clock, make=make)
+            store, opened = await driver.postgres("store").PostgresStore.open(
+                path, config=config, clock=clock, make=make
+            )
         else:
             path = os.path.realpath(path)
             store, opened = await SqliteStore.open(
@@ -337,13 +338,3 @@ class Ledger:
             self._keys[key.hash] = key
             if key.status == "revoked" and self.on_revoked is not None:
                 self.on_revoked(key.id)
-
-
-def _database() -> Any:
-    """Postgres' store: its driver is an extra, and imported only where it is used."""
-    try:
-        return importlib.import_module("streamrouter.ledger.postgres.store").PostgresStore
-    except ImportError as error:
-        raise LedgerError(
-            "a ledger in Postgres needs the driver psycopg; install it: pip install 'streamrouter[postgres]'"
-        ) from error

@@ -61,7 +61,7 @@ async def test_only_an_empty_database_is_filled(tmp_path: Path, ledger_url: str)
     async with opened(str(tmp_path / "l.db")) as file:
         await filled(file)
         await copied(file, ledger_url)
-        with pytest.raises(LedgerError, match=r"has a ledger that is in use.*nothing was copied") as told:
+        with pytest.raises(LedgerError, match=r"nothing was copied to .* has a ledger that is in use") as told:
             await copied(file, ledger_url)
         assert PASSWORD not in str(told.value)
 
@@ -83,7 +83,7 @@ async def test_what_breaks_in_between_leaves_nothing(tmp_path: Path, ledger_url:
 
 async def test_a_database_that_is_not_to_be_had(tmp_path: Path) -> None:
     async with opened(str(tmp_path / "l.db")) as file:
-        with pytest.raises(LedgerError, match=r"^postgresql://u@127.0.0.1:1/x: .*nothing was copied$"):
+        with pytest.raises(LedgerError, match=r"^nothing was copied to postgresql://u@127.0.0.1:1/x: .*refused$"):
             await copied(file, f"postgresql://u:{PASSWORD}@127.0.0.1:1/x")
 
 

@@ -6,7 +6,6 @@ import importlib
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from types import ModuleType
 from typing import Any
 
 from streamrouter.cli.doctor.finding import Finding, ok, problem, warning
@@ -14,6 +13,7 @@ from streamrouter.cli.doctor.machine import clock
 from streamrouter.config.place import shown
 from streamrouter.errors import LedgerError
 from streamrouter.ledger.connection import Connection
+from streamrouter.ledger.driver import postgres
 from streamrouter.ledger.verdicts import DatabaseError
 
 _INSTALL = "pip install 'streamrouter[postgres]'"
@@ -34,7 +34,7 @@ def look(url: str) -> Iterator[Finding]:
     if driver.state == "problem":
         return
     try:
-        connection: Any = _part("connection").connect(url)
+        connection: Any = postgres("connection").connect(url)
     except (LedgerError, DatabaseError) as error:
         remedy = "see that the server runs and lets this user in from here; in a URL write %40 for @ in a password"
         yield problem("database", _told(url, error), remedy)
@@ -60,13 +60,8 @@ def _driver() -> Finding:
     return ok("driver", f"psycopg {version('psycopg')}")
 
 
-def _part(name: str) -> ModuleType:
-    """A module that needs the driver."""
-    return importlib.import_module(f"streamrouter.ledger.postgres.{name}")
-
-
 def _inside(url: str, connection: Connection) -> Iterator[Finding]:
-    tables: Any = _part("schema")
+    tables: Any = postgres("schema")
     try:
         tables.look_at_server(connection)
     except LedgerError as error:
