@@ -5,6 +5,7 @@ Everything here is the thread's. DatabaseError with ``lost``: there is no connec
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -14,13 +15,14 @@ from streamrouter.ledger.postgres.connection import PostgresConnection
 from streamrouter.ledger.schema import VERSION
 from streamrouter.ledger.verdicts import DatabaseError
 
+log = logging.getLogger("streamrouter.ledger")
 _OURSELVES = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ? AND backend_start::text = ?"
 _HANGING_UP_S = 0.05
 
 
 class Session:
-    """``connect`` makes a connection; ``forgotten`` is called when others took one of our numbers for dead."""
+    """``connect`` makes a connection; ``forgotten`` is called when others may have closed holds of ours."""
 
     def __init__(self, connect: Callable[[], PostgresConnection], forgotten: Callable[[], None]) -> None:
         self.connect = connect
@@ -62,6 +64,8 @@ class Session:
         if schema.version(made) != VERSION:  # restored, or upgraded, while we were not connected
             raise LedgerError(f"the ledger's tables are not those of this program any more (schema {VERSION})")
         if not self._is_back(made):
+            if self.boot:
+                self._forgotten()
             self.boot = boots.enter(made, self.me)
             self._boots.append(self.boot)
         self._backend = made.execute(_OURSELVES).fetchone()
@@ -84,6 +88,7 @@ class Session:
         alive = boots.pulse(self.connection(), self._boots)
         if len(alive) == len(self._boots):
             return
+        log.error("this process was taken for dead; what it had open was closed as recovered")
         self._forgotten()
         self._boots = [boot for boot in self._boots if boot in alive]
         if self.boot not in alive:

@@ -234,7 +234,6 @@ class PostgresStore:
         return boots.recover(session.connection(), session.ours, session.me, now_ns, session.connected_s)
 
     def _forgotten(self) -> None:
-        log.error("this process was taken for dead; what it had open was closed as recovered")
         self._engine.forget()
 
     def _accept(self, book: SqliteBook, at: Moment) -> int:
