@@ -144,7 +144,7 @@ def test_a_secret_of_a_file_beside_the_configuration(folder: Path) -> None:
 
 
 def test_the_ledgers_url_may_be_in_a_file_of_its_own(folder: Path) -> None:
-    """Relative to the configuration, or where it is named on the command line or in the environment, to where we are."""
+    """Relative to the configuration; what the command line or the environment names, to where we are."""
     (folder / "etc").mkdir()
     write(folder, "postgresql://u:hunter2@db/books\n", "etc/url")
     write(folder, "postgresql://u:hunter2@db/here\n", "url")

@@ -78,5 +78,5 @@ def test_the_service_is_one_that_tells_keeps_and_drains() -> None:
     assert load(str(UNITS / "streamrouter.toml"), {}, {}).config.console.enabled  # at 127.0.0.1, as the socket is
     assert "ListenStream=127.0.0.1:8000" in (UNITS / "streamrouter.socket").read_text().splitlines()
     assert found["Environment"] == f"STREAMROUTER_LEDGER=/var/lib/{found['StateDirectory']}/ledger.db"
-    assert lines.index(f"Environment={found['Environment']}") < lines.index(f"EnvironmentFile={found['EnvironmentFile']}")
+    assert list(found).index("Environment") < list(found).index("EnvironmentFile")
     assert Path("/run") / found["RuntimeDirectory"] == SERVICE and found["RuntimeDirectoryMode"] == "0700"

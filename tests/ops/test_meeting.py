@@ -1,4 +1,4 @@
-"""Where servers and the command line meet: beside a file, or in a private directory where a database has many servers."""
+"""Where servers and the command line meet: beside a file, or in a private directory, where a database has many."""
 
 from __future__ import annotations
 

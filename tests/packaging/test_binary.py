@@ -84,7 +84,7 @@ def test_the_console_is_in_it(server: Standalone) -> None:
 
 
 def test_the_driver_of_postgres_is_in_it(server: Standalone, database: str) -> None:
-    words = [server.program, "user", "create", "team-b", "--ledger", database, "--json"]
+    words = [str(server.program), "user", "create", "team-b", "--ledger", database, "--json"]
     assert json.loads(subprocess.check_output(words, cwd=server.directory, timeout=60))["user"] == "team-b"
 
 
