@@ -21,7 +21,7 @@ from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.postgres import statements
 from streamrouter.ledger.postgres.book import SharedBook, named
 from streamrouter.ledger.postgres.connection import PostgresConnection
-from streamrouter.ledger.postgres.schema import BOOTS, LOCKS, RECOVERY
+from streamrouter.ledger.postgres.schema import BOOTS, LOCK, LOCKS, RECOVERY
 
 PULSE_S = 2.0
 DEAD_S = 10.0
@@ -31,9 +31,9 @@ _NEXT = "UPDATE meta SET value = value + 1 WHERE name = 'boot' RETURNING value"
 _ENTER = f"""INSERT INTO process (boot, pulse_ns, began_ns, host, home, pid, version)
     SELECT ?, now, now, ?, ?, ?, ? FROM (SELECT {statements.NOW_NS} AS now) AS clock"""  # noqa: S608 - words of our own
 _SURELY = "SELECT set_config('synchronous_commit', 'on', true)"
-_HOLD = "SELECT pg_advisory_lock(?::int, ?::int)"
-_TRY = "SELECT pg_try_advisory_lock(?::int, ?::int)"
-_TRY_HERE = "SELECT pg_try_advisory_xact_lock(?::int, ?::int)"
+_HOLD = f"SELECT pg_advisory_lock{LOCK}"
+_TRY = f"SELECT pg_try_advisory_lock{LOCK}"
+_TRY_HERE = f"SELECT pg_try_advisory_xact_lock{LOCK}"
 _GIVEN = "(SELECT json_array_elements_text(?::json)::bigint)"
 _KNOWN = "SELECT count(*) FROM process WHERE boot = ?"
 _PULSE = f"UPDATE process SET pulse_ns = {statements.NOW_NS} WHERE boot IN {_GIVEN} RETURNING boot"  # noqa: S608

@@ -27,7 +27,7 @@ from streamrouter.ledger.postgres.calendar import Calendar
 from streamrouter.ledger.postgres.connection import LONG_S, PATIENCE_S, PostgresConnection
 from streamrouter.ledger.postgres.doubt import Doubt, Fate, fate
 from streamrouter.ledger.postgres.news import News
-from streamrouter.ledger.postgres.schema import ADMIN, LOCKS
+from streamrouter.ledger.postgres.schema import ADMIN, LOCK, LOCKS
 from streamrouter.ledger.postgres.session import Session
 from streamrouter.ledger.records import HoldRow
 from streamrouter.ledger.verdicts import DatabaseError, Verdict, verdict
@@ -42,7 +42,7 @@ _PLAIN, _QUESTION, _ACT = range(3)
 _BEGIN: Statement = ("BEGIN IMMEDIATE", ())
 _COMMIT: Statement = ("COMMIT", ())
 _ROLLBACK: Statement = ("ROLLBACK", ())
-_ALONE: Statement = ("SELECT pg_advisory_xact_lock(?::int, ?::int)", (LOCKS, ADMIN))
+_ALONE: Statement = (f"SELECT pg_advisory_xact_lock{LOCK}", (LOCKS, ADMIN))
 
 
 class _Release:

@@ -15,12 +15,13 @@ from streamrouter.ledger.postgres import dialect
 from streamrouter.ledger.schema import APPLICATION_ID, TABLES, VERSION, set_meta
 from streamrouter.ledger.verdicts import DatabaseError
 
-# The first of the two numbers of our advisory locks; the second is one of these, or a boot's number.
-LOCKS = 0x53524C31
-BOOTS = 0x53524C32
+# Advisory locks are the whole database's, and a ledger may have only a schema of it: a lock has one of these names, and
+# one of these numbers or that of a boot.
+LOCK = "(hashtext(? || ' ' || current_schema()), ?::int)"
+LOCKS, BOOTS = "streamrouter", "streamrouter boot"
 SCHEMA, ADMIN, RECOVERY = 1, 2, 3
 
-_OLDEST_SERVER = 130_000  # pg_current_xact_id, and gen_random_uuid without an extension, came with 13
+_OLDEST_SERVER = 130_000  # nobody maintains an older one any more
 _OURS = (
     # One row per process that uses the ledger. ``pulse_ns``: when it was last known to live, by the database's clock.
     # ``batch``: the number of its last transaction, which is how a process finds out whether that one was committed.
@@ -37,7 +38,7 @@ _FOUND = """SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.re
 _NAMES = ("meta", "account", "api_key", "usage_day", "usage_model", "hold", "entry", "audit")
 _AUDIT = "INSERT INTO audit (at_ns, action, subject, detail) VALUES (?, 'migrated', ?, ?)"
 _MARKS = "INSERT INTO meta (name, value) VALUES ('application_id', ?), ('days_accepted', 0)"
-_FREE = "SELECT pg_try_advisory_xact_lock(?::int, ?::int)"
+_FREE = f"SELECT pg_try_advisory_xact_lock{LOCK}"
 _DENIED = "42501"
 
 
@@ -47,7 +48,7 @@ def prepare(connection: Connection, now_ns: int, *, make: bool = True) -> None:
     look_at_server(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute("SELECT pg_advisory_xact_lock(?::int, ?::int)", (LOCKS, SCHEMA))
+        connection.execute(f"SELECT pg_advisory_xact_lock{LOCK}", (LOCKS, SCHEMA))
         found = version(connection)
         if not found and not make:
             raise NoLedger("there is no ledger in this database")

@@ -12,7 +12,7 @@ from streamrouter.ledger.postgres import boots
 from streamrouter.ledger.postgres.book import SharedBook
 from streamrouter.ledger.postgres.boots import Self, myself
 from streamrouter.ledger.postgres.connection import PostgresConnection
-from streamrouter.ledger.postgres.schema import BOOTS, LOCKS, RECOVERY
+from streamrouter.ledger.postgres.schema import BOOTS, LOCK, LOCKS, RECOVERY
 from tests.ledger.books import DAY, NOON_NS, command, moment
 from tests.ledger.postgres.conftest import Connect
 
@@ -49,8 +49,8 @@ def test_a_number_is_taken_again_unless_somebody_has_it(another: Connect) -> Non
     assert not boots.enter_again(second, boot), "the old connection is still there"
     first.close()
     third = another()
-    third.execute("SELECT pg_advisory_lock(?::int, ?::int)", (BOOTS, boot))
-    third.execute("SELECT pg_advisory_unlock(?::int, ?::int)", (BOOTS, boot))
+    third.execute(f"SELECT pg_advisory_lock{LOCK}", (BOOTS, boot))
+    third.execute(f"SELECT pg_advisory_unlock{LOCK}", (BOOTS, boot))
     assert boots.enter_again(second, boot)
     assert not boots.enter_again(second, 99), "nobody had it"
 
@@ -117,7 +117,7 @@ def test_only_one_recovers(connection: PostgresConnection, another: Connect) -> 
     boots.leave(left, [1])
     left.execute("SELECT pg_advisory_unlock_all()")
     other.execute("BEGIN IMMEDIATE")
-    other.execute("SELECT pg_advisory_xact_lock(?::int, ?::int)", (LOCKS, RECOVERY))
+    other.execute(f"SELECT pg_advisory_xact_lock{LOCK}", (LOCKS, RECOVERY))
     assert recover(connection) == 0
     other.execute("ROLLBACK")
     assert recover(connection) == 1

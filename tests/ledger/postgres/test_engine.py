@@ -14,7 +14,7 @@ from streamrouter.ledger.postgres.calendar import Calendar
 from streamrouter.ledger.postgres.connection import PostgresConnection, Result
 from streamrouter.ledger.postgres.engine import PostgresEngine
 from streamrouter.ledger.postgres.news import News
-from streamrouter.ledger.postgres.schema import ADMIN, LOCKS
+from streamrouter.ledger.postgres.schema import ADMIN, LOCK, LOCKS
 from streamrouter.ledger.postgres.session import Session
 from streamrouter.ledger.records import Hold
 from streamrouter.ledger.rules import reserve, settle
@@ -164,7 +164,7 @@ def test_an_act_is_alone_however_many_processes_there_are(rig: Rig, another: Con
     other = another()
 
     def locked(book: SqliteBook) -> bool:
-        (got,) = other.execute("SELECT pg_try_advisory_lock(?::int, ?::int)", (LOCKS, ADMIN)).fetchone() or (1,)
+        (got,) = other.execute(f"SELECT pg_try_advisory_lock{LOCK}", (LOCKS, ADMIN)).fetchone() or (1,)
         return not got
 
     assert rig.run(Act(locked)) == [True]
@@ -173,7 +173,7 @@ def test_an_act_is_alone_however_many_processes_there_are(rig: Rig, another: Con
 def test_an_act_that_stands_behind_another_for_too_long_is_refused_alone(rig: Rig, another: Connect) -> None:
     other = another()
     other.execute("BEGIN IMMEDIATE")
-    other.execute("SELECT pg_advisory_xact_lock(?::int, ?::int)", (LOCKS, ADMIN))
+    other.execute(f"SELECT pg_advisory_xact_lock{LOCK}", (LOCKS, ADMIN))
     before, refused, after = rig.run(Plain("req_1"), adds(1), Plain("req_2"))
     assert isinstance(before, Hold) and isinstance(after, Hold)
     assert isinstance(refused, Failed) and isinstance(refused.error, Refusal)

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import psycopg
 import pytest
 
+from streamrouter.clock import SystemClock
 from streamrouter.errors import LedgerError, Refusal
 from streamrouter.ids import secret_hash
 from streamrouter.ledger.ledger import Ledger
@@ -121,3 +122,18 @@ async def test_wrong_books_are_not_served(ledger_url: str) -> None:
     with pytest.raises(LedgerError, match=r"do not add up.*credit"):
         async with opened(ledger_url):
             pass
+
+
+async def test_two_ledgers_in_two_schemas_do_not_know_each_other(postgres: Cluster, database: str) -> None:
+    with postgres.connect(database) as admin:
+        for name in ("one", "two"):
+            admin.execute(f"CREATE SCHEMA {name}")
+    places = [f"{database}?options=-csearch_path%3D{name}" for name in ("one", "two")]
+    one, two = [await Ledger.open(place, config=FAST, clock=SystemClock(), on_fatal=no_fatal) for place in places]
+    try:
+        assert (one.boot, two.boot) == (1, 1)
+        await one.create_account("team-a", {})
+        assert await two.accounts() == []
+    finally:
+        await one.close()
+        await two.close()
