@@ -13,6 +13,7 @@ from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.postgres import store as store_module
 from streamrouter.ledger.postgres.store import PostgresStore
 from streamrouter.ledger.records import Hold
+from streamrouter.ledger.store import Store
 from tests.ledger.books import FAST, HeldClock, command, finished, no_fatal, opened, until, with_key
 from tests.support.ports import free_ports
 from tests.support.postgres import PASSWORD, Cluster
@@ -24,8 +25,11 @@ def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _round_trips(ledger: Ledger) -> int:
-    assert isinstance(ledger._store, PostgresStore)
-    return ledger._store.round_trips
+    store = ledger._store
+    assert isinstance(store, PostgresStore)
+    as_any_store: Store = store  # for the type checker: the ledger imports it by its name
+    assert as_any_store.boot == ledger.boot
+    return store.round_trips
 
 
 async def _in_flight(ledger: Ledger, at_most: int) -> int:
