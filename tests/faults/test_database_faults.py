@@ -234,6 +234,31 @@ async def test_while_nobody_answers_requests_are_refused_and_nothing_is_lost(
         await quiet(ledger)
 
 
+async def test_a_server_that_hangs_is_given_up_and_its_locks_with_it(
+    wire: Wire, postgres: Cluster, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has begun a batch, holds the account's lock, and says nothing more."""
+    async with opened(through(wire, postgres, ledger_url), config=DURABLE) as ledger:
+        key_id = await with_key(ledger)
+        hold = await ledger.reserve(command(id="req_1", key_id=key_id))
+        ledger._store._session.connection().patience_s = 0.2  # type: ignore[attr-defined]
+        wire.freeze()
+        asked = asyncio.create_task(ledger.reserve(command(id="req_2", key_id=key_id)))
+        await asyncio.sleep(0.05)
+        wire.down = True
+        with pytest.raises(Refusal) as refused:
+            await asked
+        assert refused.value.code == "ledger_unavailable"
+        ledger.settle(hold, finished(100, 200))
+        wire.down = False
+        wire.thaw()
+        await until(lambda: ledger.health() is None)
+        await ledger.ask(lambda raw: None)
+        assert (await holds(ledger))[0] == ("req_1", "settled", 100, 200)
+        assert {state for _, state, _, _ in (await holds(ledger))[1:]} <= {"released"}
+        await quiet(ledger)
+
+
 async def test_a_process_that_was_taken_for_dead_goes_on_without_harm(
     wire: Wire, postgres: Cluster, ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

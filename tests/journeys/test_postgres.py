@@ -147,6 +147,17 @@ def test_the_command_line_works_through_them_and_on_the_database_itself(
     assert [process.status(key) for process in pair] == [401, 401]
 
 
+def test_a_key_revoked_now_loses_its_streams_in_both(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    key = one.with_key("leaked")
+    [listed] = call(one.books, "key.list", {"user": "leaked"})
+    with one.stream(key, "slow", 1000) as first, other.stream(key, "slow", 1000) as second:
+        assert [stream.readline()[:5] for stream in (first, second)] == [b"data:", b"data:"]
+        assert call(one.books, "key.revoke", {"id": listed["id"], "now": True})["streams_stopped"] == 1
+        assert all(b"invalid_api_key" in stream.read() for stream in (first, second))
+    until(lambda: one.usage("leaked")["in_flight"] == 0)
+
+
 def test_tail_follows_both(pair: tuple[Process, Process]) -> None:
     one, other = pair
     key = one.with_key("watched")

@@ -82,14 +82,24 @@ class Wire:
         self._thread.join()
 
     async def _run(self) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._end, self._passes = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        self._passes.set()
         listener = await asyncio.start_server(self._link, "127.0.0.1", 0)
         self.port = listener.sockets[0].getsockname()[1]
         self._ready.set()
         await self._end.wait()
         listener.close()
+        self._passes.set()
         self._sever()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """From now on the server hears what it is asked, and nobody hears it."""
+        self._loop.call_soon_threadsafe(self._passes.clear)
+
+    def thaw(self) -> None:
+        """Its answers pass."""
+        self._loop.call_soon_threadsafe(self._passes.set)
 
     def sever(self) -> None:
         """Break every connection that there is."""
@@ -127,7 +137,7 @@ class Wire:
         far_reader: asyncio.StreamReader,
         far_writer: asyncio.StreamWriter,
     ) -> None:
-        back, said = asyncio.create_task(_copy(far_reader, writer)), Reader()
+        back, said = asyncio.create_task(self._answer(far_reader, writer)), Reader()
         try:
             while data := await reader.read(1 << 16):
                 if said.commits(data) and self.cuts:
@@ -147,13 +157,13 @@ class Wire:
             back.cancel()
             await asyncio.gather(back, return_exceptions=True)
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                await self._passes.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
 
 
 async def _until_committed(reader: asyncio.StreamReader) -> None:

@@ -26,10 +26,17 @@ from tests.ledger.postgres.conftest import Connect
 from tests.support.postgres import Cluster
 
 
+UNDONE = ("account", "api_key", "usage_day", "usage_model", "hold")
+
+
 class Plain:
     """A reserve, or the settlement of one."""
 
     plain, changes = True, True
+
+    @property
+    def kept(self) -> bool:
+        return self.ending is not None
 
     def __init__(self, hold_id: str, ending: Ending | None = None, key_id: str = "key_1") -> None:
         self.hold_id, self.ending, self.key_id = hold_id, ending, key_id
@@ -284,6 +291,29 @@ def test_an_act_whose_row_is_gone_is_not_done_again(rig: Rig, another: Connect) 
     assert told.value.lost
     names = rig.run(Question(lambda book: [each.name for each in reads.accounts(book.connection)]))
     assert names == [["n1", "team-a"]], "whoever asked was told that it is not known"
+
+
+def test_what_a_crash_of_the_server_undid_is_done_again(
+    rig: Rig, another: Connect, connection: PostgresConnection
+) -> None:
+    calendar = Calendar(rig.clock, NOON_NS, 0, 0)
+    engine = PostgresEngine(rig.session, calendar, News(0), lease_tokens=256, patience_s=0.2, durable=False)
+    engine.run([Plain("req_1"), Plain("req_2")])  # type: ignore[list-item]
+    before = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in UNDONE}
+    (settled,) = engine.run([Plain("req_1", finished())]).outcomes  # type: ignore[list-item]
+    # What was committed last is not there any more: the tables as they were before, and another run of the server.
+    connection.execute("ALTER TABLE hold DISABLE TRIGGER USER")
+    for table in reversed(UNDONE):
+        connection.execute(f"TRUNCATE {table} CASCADE")
+    for table, rows in before.items():
+        marks = ", ".join("?" * len(rows[0])) if rows else ""
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+    connection.execute("ALTER TABLE hold ENABLE TRIGGER USER")
+    rig.session.server = "another run"
+    engine.run([])
+    assert rig.holds() == {"req_1": "settled", "req_2": "open"}
+    assert connection.execute("SELECT spent FROM account").fetchall() == [(settled.cost,)]
+    assert engine.run([Plain("req_2", finished())]).outcomes[0].output_tokens == 200  # type: ignore[list-item]
 
 
 def test_an_empty_batch_finds_out_whether_there_is_a_server(rig: Rig) -> None:
