@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -22,8 +24,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import psycopg
-
-from tests.support.ports import free_ports
 
 USER, PASSWORD = "streamrouter", "pw-4f1c"  # what must never be seen in a log
 _WITHIN_S = 20.0
@@ -67,7 +67,7 @@ class Cluster:
         )
         self._server: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
-        (self.port,) = free_ports(1)
+        self.port = _port()
         self._settings = {**_SETTINGS, **settings, "port": str(self.port), "unix_socket_directories": str(self._root)}
         try:
             self._make()
@@ -185,6 +185,15 @@ def programs() -> Path:
     if elsewhere is None:
         raise RuntimeError("Postgres is not installed; tests/install.sh installs what the tests need")
     return Path(elsewhere).resolve().parent
+
+
+def _port() -> int:
+    """A port that nobody listens on, and that no client is given while the server is away."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _as_postgres() -> list[str]:
