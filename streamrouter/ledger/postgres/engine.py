@@ -13,6 +13,8 @@ operations are told that they did not happen, and what it turns out to have admi
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -37,6 +39,7 @@ from streamrouter.policy.endings import released
 _ATTEMPTS = 5
 _SERIALIZATION, _DEADLOCK, _READ_ONLY, _UNKNOWN = "40001", "40P01", "25006", "08007"
 _LOCKED = "55P03"
+_UNSURE_S = 3.0  # Postgres' own bound is three times its wal_writer_delay, 0.6 s
 _ACT_WAITS_S = 1.0  # for acts of other processes; requests wait behind it
 _PLAIN, _QUESTION, _ACT = range(3)
 _BEGIN: Statement = ("BEGIN IMMEDIATE", ())
@@ -47,6 +50,8 @@ _ALONE: Statement = (f"SELECT pg_advisory_xact_lock{LOCK}", (LOCKS, ADMIN))
 
 class _Release:
     """Give back what was admitted in doubt: whoever asked was told that it was not."""
+
+    kept = True
 
     def __init__(self, holds: Sequence[HoldRow]) -> None:
         self._holds = holds
@@ -64,10 +69,21 @@ class _Release:
 
 
 class PostgresEngine:
-    """One batch at a time, on the connection's thread. ``patience_s``: how long a COMMIT's outcome is asked for."""
+    """One batch at a time, on the connection's thread. ``patience_s``: how long a COMMIT's outcome is asked for.
+
+    ``durable`` False: a crash of the server may undo what was committed just before. What is true for all that
+    (settlements, leases) is done again.
+    """
 
     def __init__(
-        self, session: Session, calendar: Calendar, news: News, *, lease_tokens: int, patience_s: float
+        self,
+        session: Session,
+        calendar: Calendar,
+        news: News,
+        *,
+        lease_tokens: int,
+        patience_s: float,
+        durable: bool = True,
     ) -> None:
         self._session = session
         self._calendar = calendar
@@ -79,6 +95,9 @@ class PostgresEngine:
         self._number = 0  # of the last transaction
         self._doubt: Doubt | None = None
         self._orphans: tuple[HoldRow, ...] = ()  # admitted, as it turned out, and nobody has them
+        self._durable = durable
+        self._server = ""
+        self._lately: deque[tuple[float, Any]] = deque()  # what is true, with its time, if it may be undone
 
     def forget(self) -> None:
         """Others have closed holds of ours: what is in memory is not to be believed."""
@@ -87,6 +106,8 @@ class PostgresEngine:
     def run(self, operations: Sequence[Operation]) -> Committed:
         """Carry out ``operations`` in order. DatabaseError: nothing was committed; its verdict says what now."""
         self._resolve()
+        if not self._durable:
+            self._restore()
         whole = Committed([], {}, {})
         if not operations:
             self._session.connection().execute("SELECT 1")
@@ -118,6 +139,22 @@ class PostgresEngine:
             release = _Release(self._orphans)
             self._again(lambda: self._requests([release], Committed([], {}, {})))
             self._orphans = ()
+
+    def _restore(self) -> None:
+        """Do again what a crash of the server may have undone: a second time it changes nothing."""
+        self._session.connection()
+        if self._server == self._session.server:
+            return
+        if self._server and self._lately:
+            self.forget()
+            self._carry_out(_PLAIN, [operation for _, operation in self._lately], Committed([], {}, {}))
+        self._server = self._session.server
+
+    def _remember(self, operations: Sequence[Any]) -> None:
+        now = time.monotonic()
+        self._lately.extend((now, operation) for operation in operations if operation.kept)
+        while self._lately and self._lately[0][0] < now - _UNSURE_S:
+            self._lately.popleft()
 
     def _carry_out(self, kind: int, operations: Sequence[Operation], whole: Committed) -> None:
         """One stretch; if one of its operations is wrong, each alone, so that only the wrong one fails."""
@@ -176,6 +213,8 @@ class PostgresEngine:
                 self._holds.pop(hold_id, None)
             elif hold.boot in self._session.ours:
                 self._holds[hold_id] = hold
+        if not self._durable:
+            self._remember(operations)
         whole.outcomes += outcomes
         whole.accounts.update(book.touched_accounts)
         whole.keys.update(book.touched_keys)

@@ -16,7 +16,8 @@ from streamrouter.ledger.schema import VERSION
 from streamrouter.ledger.verdicts import DatabaseError
 
 log = logging.getLogger("streamrouter.ledger")
-_OURSELVES = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_OURSELVES = """SELECT pid, backend_start::text, pg_postmaster_start_time()::text FROM pg_stat_activity
+    WHERE pid = pg_backend_pid()"""
 _HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ? AND backend_start::text = ?"
 _HANGING_UP_S = 0.05
 
@@ -28,6 +29,7 @@ class Session:
         self.connect = connect
         self.me = boots.myself()
         self.boot = 0  # the number that new holds are made under
+        self.server = ""  # which run of which server it is: when it began
         self._forgotten = forgotten
         self._current: PostgresConnection | None = None
         self._backend: tuple[int, str] | None = None  # the server's process of the current connection, or the last one
@@ -68,7 +70,8 @@ class Session:
                 self._forgotten()
             self.boot = boots.enter(made, self.me)
             self._boots.append(self.boot)
-        self._backend = made.execute(_OURSELVES).fetchone()
+        pid, began, self.server = made.execute(_OURSELVES).fetchone() or (0, "", "")
+        self._backend = (pid, began)
 
     @property
     def connected_s(self) -> float:

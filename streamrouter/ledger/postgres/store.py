@@ -175,6 +175,7 @@ class PostgresStore:
             self._news,
             lease_tokens=self._config.lease_tokens,
             patience_s=self._config.busy_timeout_s,
+            durable=self._config.durability == "full",
         )
         recovered = self._recover(row[0])
         wrong = self._reading(connection, _check)

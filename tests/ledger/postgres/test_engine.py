@@ -1,125 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from streamrouter.errors import Refusal
 from streamrouter.ledger import reads
-from streamrouter.ledger.book import Moment, Needs
-from streamrouter.ledger.connection import Values
 from streamrouter.ledger.engine import Failed
 from streamrouter.ledger.postgres.calendar import Calendar
-from streamrouter.ledger.postgres.connection import PostgresConnection, Result
+from streamrouter.ledger.postgres.connection import PostgresConnection
 from streamrouter.ledger.postgres.engine import PostgresEngine
 from streamrouter.ledger.postgres.news import News
 from streamrouter.ledger.postgres.schema import ADMIN, LOCK, LOCKS
-from streamrouter.ledger.postgres.session import Session
 from streamrouter.ledger.records import Hold
-from streamrouter.ledger.rules import reserve, settle
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.ledger.verdicts import DatabaseError
-from streamrouter.policy.endings import Ending
-from tests.ledger.books import DAY, NOON_NS, HeldClock, account, command, finished, key
+from tests.ledger.books import DAY, NOON_NS, account, finished, key
 from tests.ledger.postgres.conftest import Connect
+from tests.ledger.postgres.engines import Act, Plain, Question, Rig, adds, raises
 from tests.support.postgres import Cluster
 
-
 UNDONE = ("account", "api_key", "usage_day", "usage_model", "hold")
-
-
-class Plain:
-    """A reserve, or the settlement of one."""
-
-    plain, changes = True, True
-
-    @property
-    def kept(self) -> bool:
-        return self.ending is not None
-
-    def __init__(self, hold_id: str, ending: Ending | None = None, key_id: str = "key_1") -> None:
-        self.hold_id, self.ending, self.key_id = hold_id, ending, key_id
-
-    def needs(self, needs: Needs) -> None:
-        needs.keys.add(self.key_id)
-        if self.ending is not None:
-            needs.holds.add(self.hold_id)
-
-    def apply(self, book: Any, at: Moment) -> Any:
-        if self.ending is None:
-            return reserve(book, command(id=self.hold_id, key_id=self.key_id, prepaid=True), at)
-        return settle(book, self.hold_id, self.ending, at.now_ns)
-
-
-class Act:
-    plain, changes = False, True
-
-    def __init__(self, act: Callable[[SqliteBook], Any]) -> None:
-        self.act = act
-
-    def apply(self, book: SqliteBook, at: Moment) -> Any:
-        return self.act(book)
-
-
-class Question(Act):
-    changes = False
-
-
-def adds(number: int) -> Act:
-    return Act(lambda book: book.add_account(account(id=f"acct_n{number}", name=f"n{number}")))
-
-
-def raises(error: Exception) -> Act:
-    def act(book: SqliteBook) -> None:
-        book.add_account(account(id="acct_wrong", name="wrong"))
-        raise error
-
-    return Act(act)
-
-
-class Losing:
-    """A connection whose next commit gets no answer: it is lost before it is sent, or after it was carried out."""
-
-    def __init__(self, connection: PostgresConnection, how: list[str]) -> None:
-        self._connection = connection
-        self._how = how
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def exchange(self, statements: Sequence[tuple[str, Values]]) -> list[Result]:
-        if self._how and statements[-1][0] == "COMMIT":
-            how = self._how.pop(0)
-            if how == "after":
-                self._connection.exchange(statements)
-            self._connection.close()
-            raise DatabaseError("cut", lost=True)
-        return self._connection.exchange(statements)
-
-
-class Rig:
-    """An engine with its session; ``how`` it loses its next commits, and whether there is a server at all."""
-
-    def __init__(self, another: Connect) -> None:
-        self.how: list[str] = []
-        self.away = False
-        self.clock = HeldClock()
-        self._another = another
-        self.session = Session(self._connect, lambda: None)
-        calendar = Calendar(self.clock, NOON_NS, 0, 0)
-        self.engine = PostgresEngine(self.session, calendar, News(0), lease_tokens=256, patience_s=0.2)
-
-    def _connect(self) -> Any:
-        if self.away:
-            raise DatabaseError("nobody there", lost=True)
-        return Losing(self._another(), self.how)
-
-    def run(self, *operations: Any) -> list[Any]:
-        return self.engine.run(operations).outcomes
-
-    def holds(self) -> dict[str, str]:
-        return dict(self._another().execute("SELECT id, state FROM hold").fetchall())
 
 
 @pytest.fixture
@@ -299,7 +200,7 @@ def test_what_a_crash_of_the_server_undid_is_done_again(
     calendar = Calendar(rig.clock, NOON_NS, 0, 0)
     engine = PostgresEngine(rig.session, calendar, News(0), lease_tokens=256, patience_s=0.2, durable=False)
     engine.run([Plain("req_1"), Plain("req_2")])  # type: ignore[list-item]
-    before = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in UNDONE}
+    before = {table: connection.execute(f"TABLE {table}").fetchall() for table in UNDONE}
     (settled,) = engine.run([Plain("req_1", finished())]).outcomes  # type: ignore[list-item]
     # What was committed last is not there any more: the tables as they were before, and another run of the server.
     connection.execute("ALTER TABLE hold DISABLE TRIGGER USER")
@@ -307,7 +208,7 @@ def test_what_a_crash_of_the_server_undid_is_done_again(
         connection.execute(f"TRUNCATE {table} CASCADE")
     for table, rows in before.items():
         marks = ", ".join("?" * len(rows[0])) if rows else ""
-        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - a name of ours
     connection.execute("ALTER TABLE hold ENABLE TRIGGER USER")
     rig.session.server = "another run"
     engine.run([])
