@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.postgres import boots, store
 from tests.ledger.books import HeldClock, command, finished, opened, with_key
 from tests.support.postgres import Cluster
+from tests.support.profile import scaled
 
 STREAMS = 8
 LARGEST_EVENT = 40
 
 CHILD = f"""
 import asyncio, random, sys
+from streamrouter.config.schema import LedgerConfig
 from tests.ledger.books import HeldClock, command, finished, opened
 
 async def stream(ledger, key_id, say):
@@ -46,11 +49,12 @@ async def stream(ledger, key_id, say):
         await ledger.settle_durably(hold, finished(100, delivered))
         say("s", hold.id, delivered)
 
-async def main(place, key_id, told):
+async def main(place, key_id, told, durability):
     out = open(told, "a", buffering=1)
     def say(*words):
         out.write(" ".join(map(str, words)) + "\\n")
-    async with opened(place, HeldClock()) as ledger:
+    config = LedgerConfig(durability=durability)
+    async with opened(place, HeldClock(), config=config) as ledger:
         print("running", flush=True)
         await asyncio.gather(*(stream(ledger, key_id, say) for _ in range({STREAMS})))
 
@@ -58,13 +62,22 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def run_and_kill(place: str, key_id: str, told: Path, after_s: float) -> None:
-    command = [sys.executable, "-c", CHILD, place, key_id, str(told)]
+def run_and_kill(
+    place: str,
+    key_id: str,
+    told: Path,
+    after_s: float,
+    durability: str = "normal",
+    also: Callable[[], None] | None = None,
+) -> None:
+    command = [sys.executable, "-c", CHILD, place, key_id, str(told), durability]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "running\n"
         time.sleep(after_s)
         child.send_signal(signal.SIGKILL)
+        if also is not None:
+            also()
         assert child.wait() == -signal.SIGKILL
 
 
@@ -144,3 +157,18 @@ async def test_the_others_recover_what_a_killed_process_left(
         await accounted(ledger, told)
         ends = "SELECT state, s_output FROM hold WHERE id = ?"
         assert await ledger.ask(lambda raw: raw.execute(ends, (own.id,)).fetchone()) == ("settled", 200)
+
+
+async def test_process_and_server_crash_at_once(tmp_path: Path, postgres: Cluster, ledger_url: str) -> None:
+    told = tmp_path / "told"
+    async with opened(ledger_url, HeldClock()) as ledger:
+        key_id = await with_key(ledger)
+        await ledger.credit("team-a", [("payment", 10**15)])
+    for seed in range(scaled(1, 20)):
+        after_s = random.Random(seed).uniform(0.05, 0.3)
+        try:
+            run_and_kill(ledger_url, key_id, told, after_s, "full", lambda: postgres.stop("immediate"))
+        finally:
+            postgres.start()
+        async with opened(ledger_url, HeldClock()) as ledger:
+            await accounted(ledger, told)
