@@ -11,7 +11,8 @@ import pytest
 
 from streamrouter.ledger import schema
 from streamrouter.ledger.connection import Connection
-from streamrouter.ledger.postgres.connection import connect
+from streamrouter.ledger.postgres.connection import PostgresConnection, connect
+from streamrouter.ledger.verdicts import DatabaseError
 from tests.support.postgres import Cluster
 
 ENGINES = ("sqlite", "postgres")
@@ -26,11 +27,31 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+class Empty:
+    """A ledger in Postgres that stays empty: whoever uses it does so in a transaction that is rolled back."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection = connect(url, durable=False)
+
+    def begin(self) -> PostgresConnection:
+        """Its connection, in a transaction; a new one where a test before has stopped the server."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except DatabaseError:
+            self.close()
+            self._connection = connect(self._url, durable=False)
+            self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 @pytest.fixture(scope="session")
-def ledger_session(postgres: Cluster, ledger_template: str) -> Iterator[Connection]:
-    """A connection to a ledger in Postgres that stays empty."""
-    with closing(connect(postgres.database(ledger_template), durable=False)) as connection:
-        yield connection
+def empty_ledger(postgres: Cluster, ledger_template: str) -> Iterator[Empty]:
+    with closing(Empty(postgres.database(ledger_template))) as made:
+        yield made
 
 
 @pytest.fixture(params=ENGINES)
@@ -42,8 +63,7 @@ def tables(request: pytest.FixtureRequest) -> Iterator[Connection]:
             schema.prepare(connection)
             yield connection
     else:
-        shared: Connection = request.getfixturevalue("ledger_session")
-        shared.execute("BEGIN IMMEDIATE")
+        shared = request.getfixturevalue("empty_ledger").begin()
         yield shared
         if shared.in_transaction:
             shared.execute("ROLLBACK")
