@@ -2,6 +2,7 @@
 
 Every client reserves a prepaid request, extends nothing, settles it, and reserves the next: no proxy, no HTTP. Time is
 the process's own CPU (all threads) and the wall; latency is that of ``reserve``, which waits for a durable commit.
+``--ledger postgresql://…`` measures a database instead (an empty one: it is left with what was done in it).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import uvloop
 
 from streamrouter.bench.stats import quantile_ms
 from streamrouter.clock import SystemClock
+from streamrouter.config.place import is_database
 from streamrouter.config.schema import LedgerConfig
 from streamrouter.ids import request_id
 from streamrouter.ledger.ledger import Ledger
@@ -110,11 +112,11 @@ async def measure(ledger: Ledger, in_flight: int, requests: int) -> Measured:
     )
 
 
-async def table(folder: str, requests: int) -> None:
-    """Every durability and number in flight."""
+async def table(place: str, requests: int) -> None:
+    """Every durability and number in flight. ``place``: a folder for files, or a database."""
     print(f"{'':<8}{'in flight':>10}{'req/s':>10}{'CPU µs':>9}{'reserve p50':>13}{'p99 ms':>9}{'ops/commit':>12}")
     for durability in ("full", "normal"):
-        ledger = await opened(str(Path(folder, f"{durability}.db")), durability)
+        ledger = await opened(place if is_database(place) else str(Path(place, f"{durability}.db")), durability)
         await measure(ledger, 32, 2000)
         for in_flight in IN_FLIGHT:
             m = await measure(ledger, in_flight, max(1000, requests // 8) if in_flight == 1 else requests)
@@ -174,8 +176,11 @@ async def compare(folder: str, holds: int, rounds: int, requests: int) -> None:
         await ledger.close()
 
 
-async def run(requests: int, holds: int, rounds: int) -> None:
-    """Both."""
+async def run(requests: int, holds: int, rounds: int, ledger: str | None) -> None:
+    """Both, or the table of a database."""
+    if ledger is not None:
+        await table(ledger, requests)
+        return
     with tempfile.TemporaryDirectory() as folder:
         await table(folder, requests)
         if holds:
@@ -188,10 +193,11 @@ async def run(requests: int, holds: int, rounds: int) -> None:
     "--holds", type=click.IntRange(0), default=1_000_000, show_default=True, help="Of the long past; 0: none."
 )
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="Pairs of runs.")
-def command(requests: int, holds: int, rounds: int) -> None:
+@click.option("--ledger", metavar="URL", help="A Postgres database to measure, instead of files.")
+def command(requests: int, holds: int, rounds: int, ledger: str | None) -> None:
     """Reserve and settle through the real writer; then the same on a file with a long past."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(requests, holds, rounds))
+        runner.run(run(requests, holds, rounds, ledger))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,35 @@
-"""The private control socket: how the command line works on the ledger of a running server, its only writer.
+"""The private control socket: how the command line works on the ledger of a running server.
 
 One connection is one exchange: a JSON line ``{"verb": …, "args": {…}}`` in, a JSON line ``{"ok": …}`` or
-``{"error": {"code", "message"}}`` out. The socket is 0600 beside the ledger file, and where the system can say who is
-at the other end, only the server's own user and root are answered. Size and time are limited on both sides. The verb
-``tail`` is answered with ``{"ok": …}`` and then a line for everything that the server logs, for as long as its client
-stays.
+``{"error": {"code", "message"}}`` out. The socket is 0600 (where it is, ops/meeting.py says), and where the system can
+say who is at the other end, only the server's own user and root are answered. Size and time are limited on both sides.
+The verb ``tail`` is answered with ``{"ok": …}`` and then a line for everything that the server logs, for as long as its
+client stays.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
+import selectors
 import socket
 import stat
 import struct
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from streamrouter.admin.desk import Pending, Streams
 from streamrouter.admin.verbs import AdminError, Desk, StopStreams, perform
+from streamrouter.config.place import shown
 from streamrouter.config.schema import Config
 from streamrouter.errors import LedgerError, StreamrouterError
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.logs import Log
+from streamrouter.ops.meeting import possible_paths
 
-_LONGEST_PATH = 100  # bytes; sockaddr_un holds 108 on Linux, 104 on BSD and macOS, the final zero included
 _REQUEST_BYTES = 1024 * 1024  # an allow-list of a thousand long ids fits
 _REPLY_BYTES = 64 * 1024 * 1024  # a list of a hundred thousand users fits
 _REQUEST_TIMEOUT_S = 5.0  # a whole line from someone on this machine
@@ -53,22 +52,6 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     verb: str
     args: dict[str, Any] = {}
-
-
-def socket_path(ledger: str) -> str:
-    """Where the server of ``ledger`` listens: ``<ledger>.sock``, or a private directory if that path is too long.
-
-    Raises LedgerError if the private directory is not ours alone.
-    """
-    beside = _beside(ledger)
-    if len(os.fsencode(beside)) <= _LONGEST_PATH:
-        return beside
-    directory = _runtime_directories(os.getuid())[0]
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    if not _private(directory, {os.getuid()}):
-        raise LedgerError(f"{directory} must be a directory of yours with mode 0700; remove it or set XDG_RUNTIME_DIR")
-    return str(directory / _hashed(beside))
 
 
 def call(ledger: str, verb: str, args: dict[str, Any]) -> Any:
@@ -95,19 +78,48 @@ def call(ledger: str, verb: str, args: dict[str, Any]) -> Any:
 
 
 def follow(ledger: str) -> Iterator[dict[str, Any]]:
-    """Every line that the server of ``ledger`` logs from now on, until it stops (blocking). Raises as ``call`` does."""
-    with _connect(ledger) as connection, connection.makefile("rb") as lines:
-        connection.settimeout(None)
-        connection.sendall(msgspec.json.encode({"verb": _TAIL}) + b"\n")
-        for number, line in enumerate(lines):
-            try:
-                told = msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.DecodeError:  # the server went away within a line
-                return
-            if number == 0 and "error" in told:
-                raise AdminError(str(told["error"]["code"]), str(told["error"]["message"]))
-            if number:
+    """Every line that the servers of ``ledger`` on this machine log from now on, until the last one of them stops
+    (blocking). Raises as ``call`` does."""
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as watched:
+        for connection in _connections(ledger):
+            stack.enter_context(connection)
+            connection.settimeout(None)
+            connection.sendall(msgspec.json.encode({"verb": _TAIL}) + b"\n")
+            watched.register(connection, selectors.EVENT_READ, _Follower(connection))
+        if not watched.get_map():
+            raise _nobody(ledger)
+        while watched.get_map():
+            for key, _ in watched.select():
+                follower: _Follower = key.data
+                yield from follower.lines()
+                if follower.over:
+                    watched.unregister(key.fileobj)
+
+
+class _Follower:
+    """What comes from one server, cut into lines; the first one says whether it may be followed."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.over = False
+        self._connection = connection
+        self._rest = b""
+        self._follows = False
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What has come whole. AdminError: the server refuses."""
+        try:
+            piece = self._connection.recv(65536)
+        except ConnectionResetError:  # killed
+            piece = b""
+        self.over = not piece
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        for line in whole:
+            told = msgspec.json.decode(line, type=dict[str, Any])
+            if self._follows:
                 yield told
+            elif "error" in told:
+                raise AdminError(str(told["error"]["code"]), str(told["error"]["message"]))
+            self._follows = True
 
 
 class ControlServer:
@@ -284,7 +296,18 @@ def peer_uid(descriptor: int) -> int | None:
 
 def _connect(ledger: str) -> socket.socket:
     """A connection to whoever serves ``ledger``, at the first of its possible paths that answers."""
-    for path, owners in _possible_paths(ledger):
+    for connection in _connections(ledger):
+        return connection
+    raise _nobody(ledger)
+
+
+def _nobody(ledger: str) -> NotServing:
+    return NotServing(f"no server of {shown(ledger)} is listening")
+
+
+def _connections(ledger: str) -> Iterator[socket.socket]:
+    """A connection to each server of ``ledger`` on this machine. Raises ControlFault for one that is not to be told."""
+    for path, owners in possible_paths(ledger):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(_REQUEST_TIMEOUT_S)
         try:
@@ -298,46 +321,7 @@ def _connect(ledger: str) -> socket.socket:
         if (owner := peer_uid(connection.fileno())) is not None and owner not in owners:
             connection.close()
             raise ControlFault(f"{path} is held by another user (uid {owner}); it is told nothing")
-        return connection
-    raise NotServing(f"no server of {ledger} is listening")
-
-
-def _possible_paths(ledger: str) -> list[tuple[str, set[int]]]:
-    """Where the server may listen, and whose server it may be: ours, root's, or the ledger file's owner's.
-
-    The server's environment need not be ours (a service and a shell), so each directory it may have chosen is tried.
-    """
-    beside = _beside(ledger)
-    owners = {os.getuid(), 0}
-    with contextlib.suppress(OSError):
-        owners.add(os.stat(ledger).st_uid)
-    if len(os.fsencode(beside)) <= _LONGEST_PATH:
-        return [(beside, owners)]
-    directories = [directory for owner in sorted(owners) for directory in _runtime_directories(owner)]
-    return [(str(directory / _hashed(beside)), owners) for directory in directories if _private(directory, owners)]
-
-
-def _beside(ledger: str) -> str:
-    return os.path.realpath(ledger) + ".sock"  # whatever links lead to it, the ledger is one
-
-
-def _hashed(beside: str) -> str:
-    return hashlib.sha256(os.fsencode(beside)).hexdigest()[:16] + ".sock"
-
-
-def _runtime_directories(uid: int) -> list[Path]:
-    """Per-user directories for a socket whose own place is too long, best first; all of them short."""
-    roots = [os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}", "/run", tempfile.gettempdir(), "/tmp"]
-    usable = [root for root in roots if root and len(os.fsencode(root)) < 54 and os.access(root, os.W_OK | os.X_OK)]
-    return [Path(root) / f"streamrouter-{uid}" for root in dict.fromkeys(usable)]
-
-
-def _private(directory: Path, owners: set[int]) -> bool:
-    try:
-        found = os.lstat(directory)
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid in owners and stat.S_IMODE(found.st_mode) & 0o077 == 0
+        yield connection
 
 
 def _read_line(connection: socket.socket) -> bytes:

@@ -23,6 +23,10 @@ class LedgerError(StreamrouterError):
     """The ledger file cannot be opened or used; the message says what to do."""
 
 
+class NoLedger(LedgerError):
+    """There is no ledger in that database, and none was to be made."""
+
+
 class Rule(Struct, frozen=True):
     """How one refusal looks from outside: HTTP status, OpenAI error type, and whether a client should retry.
 

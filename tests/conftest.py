@@ -1,12 +1,17 @@
-"""Fixtures that every folder uses: real servers, the scripted upstream."""
+"""Fixtures that every folder uses: real servers, a real Postgres, the scripted upstream."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from streamrouter.ledger.postgres import schema as postgres_schema
+from streamrouter.ledger.postgres.connection import connect
+from tests.ledger.books import HOLDABLE
+from tests.support.postgres import Cluster
 from tests.support.rig import CONFIG, PROVIDER_KEY
 from tests.support.server import Server
 from tests.support.upstream import ScriptedUpstream
@@ -16,6 +21,40 @@ from tests.support.upstream import ScriptedUpstream
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
     async with ScriptedUpstream() as scripted:
         yield scripted
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A Postgres of this worker's own, started by the first test that wants it."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> Iterator[str]:
+    """The URL of an empty Postgres database."""
+    url = postgres.database()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(scope="session")
+def ledger_template(postgres: Cluster) -> str:
+    """A database with the ledger's tables and nothing in them."""
+    url = postgres.database()
+    with closing(connect(url)) as connection:
+        postgres_schema.prepare(connection, 0)
+    with postgres.connect(url) as session:
+        session.execute(HOLDABLE)
+    return url
+
+
+@pytest.fixture
+def ledger_url(postgres: Cluster, ledger_template: str) -> Iterator[str]:
+    """A ledger in Postgres, empty: a copy of one that has the tables already takes 20 ms."""
+    url = postgres.database(ledger_template)
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 # all is there.
 set -euo pipefail
 cd "$(dirname "$0")"
-PATH="$PATH:/usr/sbin"
+PATH="$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)" # Debian keeps Postgres' programs out of the PATH
 
 missing=()
 for tool in curl:curl node:nodejs npm:npm nginx:nginx chromium:chromium caddy:caddy \
-    systemd-analyze:systemd objcopy:binutils; do # the command, and Debian's package of it
+    systemd-analyze:systemd objcopy:binutils initdb:postgresql; do # the command, and Debian's package of it
     command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
 done
 # PyInstaller needs Python as a library too, which Debian has in a package of its own.

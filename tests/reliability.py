@@ -78,7 +78,8 @@ F47 | a damaged file, a torn log | refuses to start and says what to do | left a
 F48 | a read-only disk | refuses to start, clearly | left as it is
 F49 | the clock steps | no second cap, no negative time | exact
 F50 | out of descriptors | waits, then is served | exact
-F52 | a second process | exit 1, the first one's pid | unharmed
+F52 | a second process on a file | exit 1, the first one's pid | unharmed
+F53 | Postgres stops, restarts, or is cut at COMMIT | new calls: 503; live streams go on to their lease | exact, once
 """
 SECURITY = """
 S1 | a body that names an upstream or a key | ignored or refused; the upstream comes from the configuration | —

@@ -22,10 +22,11 @@ import uvloop
 from streamrouter.admin.verbs import AdminError
 from streamrouter.clock import SystemClock
 from streamrouter.config.schema import Config, LedgerConfig
-from streamrouter.control import ControlFault, ControlServer, NotServing, call, follow, peer_uid, socket_path
+from streamrouter.control import ControlFault, ControlServer, NotServing, call, follow, peer_uid
 from streamrouter.errors import LedgerError
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.logs import Log
+from streamrouter.ops.meeting import socket_path
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")

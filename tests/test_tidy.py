@@ -19,6 +19,8 @@ LONGEST_FUNCTION = 70
 # Where anything may be caught, and why. Each such ``except`` has its reason in a comment beside it.
 BORDERS: dict[str, str] = {
     "streamrouter/ledger/engine.py": "what one operation raises must not take the batch's others with it",
+    "streamrouter/ledger/postgres/engine.py": "what one operation raises must not take the batch's others with it",
+    "streamrouter/ledger/postgres/thread.py": "what is raised there is handed to whoever waits for it here",
     "streamrouter/policy/tokens.py": "a Rust panic in tiktoken is a BaseException that cannot be imported",
     "streamrouter/server/plain.py": "a bug in the application ends its own connection only",
     "streamrouter/web/completions.py": "a bug becomes a clean 500",

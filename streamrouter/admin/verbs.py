@@ -33,6 +33,7 @@ from streamrouter.admin.flights import FLIGHTS
 from streamrouter.admin.pending import PENDING
 from streamrouter.admin.people import PEOPLE
 from streamrouter.admin.shown import account_shown, key_shown, usage_shown
+from streamrouter.config.place import is_database
 from streamrouter.config.schema import Config, SurfaceConfig
 from streamrouter.errors import LedgerError, Refusal
 from streamrouter.ledger import administration
@@ -195,6 +196,8 @@ async def _key_revoke(desk: Desk, args: KeyRevoke) -> dict[str, Any]:
     user, _ = await _find_key(desk.ledger, args.id)
     key = await desk.ledger.revoke_key(args.id, actor=desk.actor)
     stopped = desk.stop_streams(key.id) if args.now and desk.stop_streams is not None else 0
+    if args.now and is_database(desk.ledger.path):  # the others hear of it within a second or two
+        await desk.ledger.act(administration.stop_key, key.id, actor=desk.actor)
     return {**key_shown(key, user), "streams_stopped": stopped}
 
 

@@ -14,6 +14,7 @@ from streamrouter.cli.output import working, write_json, write_table, write_warn
 from streamrouter.cli.probing import Probe, probe_all
 from streamrouter.cli.reach import expected_faults, load_config
 from streamrouter.config.load import Loaded
+from streamrouter.config.place import is_database, shown
 from streamrouter.config.schema import SurfaceConfig, UpstreamConfig
 from streamrouter.control import ControlFault, NotServing, call
 from streamrouter.policy.catalog import Catalog, Model
@@ -58,7 +59,7 @@ def check(ctx: click.Context, options: Options, probe: bool) -> None:
 def _show(plan: dict[str, Any]) -> None:
     click.echo(f"configuration  {plan['source']}")
     click.echo(f"listen         {plan['listen']}")
-    click.echo(f"ledger         {plan['ledger']['path']}{'' if plan['ledger']['exists'] else ' (will be created)'}")
+    click.echo(f"ledger         {plan['ledger']['path']}{' (will be created)' * (plan['ledger']['exists'] is False)}")
     for title, rows in (("surface", plan["surfaces"]), ("upstream", plan["upstreams"]), ("model", plan["models"])):
         click.echo("")
         if rows:
@@ -103,13 +104,17 @@ def _probed(found: Probe) -> dict[str, Any]:
 
 
 def plan_of(loaded: Loaded) -> dict[str, Any]:
-    """What ``loaded`` would do, as JSON; of keys and headers only that they are there."""
+    """What ``loaded`` would do, as JSON; of keys and headers only that they are there, and no password.
+
+    Whether a database has the tables is not looked at: that is ``streamrouter doctor``'s.
+    """
     config = loaded.config
+    path = config.ledger.path
     return {
         "ok": True,
         "source": loaded.source,
         "listen": _address(config.server.host, config.server.port, "https" if config.server.tls_cert else "http"),
-        "ledger": {"path": config.ledger.path, "exists": os.path.exists(config.ledger.path)},
+        "ledger": {"path": shown(path), "exists": None if is_database(path) else os.path.exists(path)},
         "surfaces": [_surface(surface) for surface in config.surface],
         "upstreams": [_upstream(name, upstream) for name, upstream in config.upstreams.items()],
         "models": [_model(model) for model in Catalog(config).models.values()],

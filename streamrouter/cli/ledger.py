@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
 
+from streamrouter.admin.desk import AdminError
+from streamrouter.cli.conceal import conceal
 from streamrouter.cli.lazy import SuggestingGroup
 from streamrouter.cli.options import Options, common
 from streamrouter.cli.output import progress, working, write_csv, write_json
-from streamrouter.cli.reach import Ask, carry_out, session
+from streamrouter.cli.reach import Ask, alone, carry_out, expected_faults, ledger_of, place_of, session
+from streamrouter.config import place
+from streamrouter.ledger import transfer
 
 
 @click.group(cls=SuggestingGroup)
 def ledger() -> None:
-    """The books: check, explain, export, backup, day."""
+    """The books: check, explain, export, backup, copy, day."""
 
 
 @ledger.command("check")
@@ -106,6 +111,29 @@ def backup(options: Options, path: str) -> None:
         write_json(made)
     else:
         click.echo(f"{made['path']}: {made['bytes']:,} bytes, {made['requests']:,} requests; opened and checked.")
+
+
+@ledger.command("copy")
+@click.argument("url")
+@common
+def copy(options: Options, url: str) -> None:
+    """Copy a file's books into the empty Postgres database URL, and check them there.
+
+    The server must be stopped. URL may be file:NAME, a file that holds it. The file stays as it is.
+    """
+    if place.holds_secret(url):
+        conceal(url, place.shown(url))
+    with expected_faults(options):
+        source, target = ledger_of(options), place_of(url)
+        if place.is_database(source) or not place.is_database(target):
+            raise AdminError("invalid_value", "books are copied from a file into a Postgres database")
+    with working("The books are copied, and the copy checked"):
+        rows = alone(options, lambda books: books.ask(partial(transfer.copy, url=target, now_ns=books.now_ns)))
+    if options.as_json:
+        write_json({"copied": place.shown(target), "rows": rows})
+        return
+    click.echo(f"{place.shown(target)}: {rows['account']:,} users, {rows['hold']:,} requests; copied and checked.")
+    click.echo("Serve it with --ledger, and do not start a server on the file again: the two would drift apart.")
 
 
 @ledger.command("day")

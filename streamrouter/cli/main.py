@@ -28,7 +28,7 @@ cli = LazyGroup(
         "adjust": ("streamrouter.cli.account:adjust", "Correct a user's balance."),
         "balance": ("streamrouter.cli.account:balance", "What a user has paid, spent and left."),
         "usage": ("streamrouter.cli.usage:usage", "What a user has used today, or reports of the last days."),
-        "ledger": ("streamrouter.cli.ledger:ledger", "The books: check, explain, export, backup, day."),
+        "ledger": ("streamrouter.cli.ledger:ledger", "The books: check, explain, export, backup, copy, day."),
         "bench": ("streamrouter.cli.bench:bench", "Load any OpenAI-compatible server and measure it."),
         "check": ("streamrouter.cli.check:check", "Say what the configuration would do, or what is wrong with it."),
         "doctor": (

@@ -9,6 +9,9 @@ from typing import IO, Any
 
 import click
 
+from streamrouter.cli.conceal import conceal
+from streamrouter.config import place
+
 NO_CAP = "none"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -53,10 +56,12 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the common options; the command gets them as its first argument, an ``Options``."""
 
     @click.option("--config", metavar="FILE", help="Configuration file (default: ./streamrouter.toml, else built in).")
-    @click.option("--ledger", metavar="PATH", help="Ledger file (default: the configuration's).")
+    @click.option("--ledger", metavar="PATH", help="Ledger: a file, or a Postgres URL (default: the configuration's).")
     @click.option("--json", "as_json", is_flag=True, help="Results and errors as JSON.")
     @functools.wraps(command)
     def with_options(config: str | None, ledger: str | None, as_json: bool, **arguments: Any) -> None:
+        if ledger is not None and place.holds_secret(ledger):
+            conceal(ledger, place.shown(ledger))
         command(Options(config, ledger, as_json), **arguments)
 
     return with_options

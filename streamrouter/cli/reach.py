@@ -1,4 +1,4 @@
-"""How a command reaches the ledger: through the server that has it open, or, if there is none, by opening the file."""
+"""How a command reaches the ledger: through a server of this machine that has it open, else by opening it itself."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from streamrouter.admin.verbs import AdminError, Desk, perform
 from streamrouter.cli.options import Options, Refused, Unreachable
 from streamrouter.clock import SystemClock
+from streamrouter.config.expand import read_secret
 from streamrouter.config.load import Loaded, load
+from streamrouter.config.place import fault_of, is_database, shown
 from streamrouter.config.schema import Config
 from streamrouter.control import ControlFault, NotServing, call
-from streamrouter.errors import ConfigError, LedgerError
+from streamrouter.errors import ConfigError, LedgerError, NoLedger
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.lock import holder
 
 _MAKE_A_LEDGER = ("user.create", "admin.create")  # the others would only find an empty one
+T = TypeVar("T")
 Ask = Callable[[str, dict[str, Any]], Any]
 _LOCK_WAIT_S = 2.0
 _LOCK_RETRY_S = 0.05
@@ -56,10 +60,33 @@ def load_config(options: Options, **overrides: Any) -> Loaded:
     return load(options.config, os.environ, options.overrides() | overrides)
 
 
+def named_ledger(options: Options) -> str:
+    """The ledger that the command line or the environment names, "" if neither does. Raises ConfigError."""
+    named = options.ledger or os.environ.get("STREAMROUTER_LEDGER") or ""
+    return place_of(named)
+
+
+def place_of(text: str) -> str:
+    """A path or a URL that was written out, or as ``file:NAME`` with the file that holds it. Raises ConfigError."""
+    found = read_secret(text, Path(), _refuse)
+    if fault := fault_of(found):
+        _refuse(fault)
+    return found
+
+
+def _refuse(fault: str) -> None:
+    raise ConfigError(f"ledger: {fault}")
+
+
+def ledger_of(options: Options) -> str:
+    """The ledger of this command line, a path or a URL. Raises ConfigError."""
+    return named_ledger(options) or load_config(options).config.ledger.path
+
+
 def carry_out(options: Options, verb: str, args: dict[str, Any]) -> Any:
     """The result of an administration verb (admin/), wherever it is carried out. Raises Refused."""
     with expected_faults(options):
-        named = options.ledger or os.environ.get("STREAMROUTER_LEDGER")
+        named = named_ledger(options)
         if named:  # a running server knows its own configuration: ours need not even be loadable here
             with contextlib.suppress(NotServing):
                 return call(named, verb, args)
@@ -70,7 +97,7 @@ def carry_out(options: Options, verb: str, args: dict[str, Any]) -> Any:
 def session(options: Options) -> Iterator[Ask]:
     """For many verbs in a row: a file that no server has is opened once, and not for each of them. Raises Refused."""
     with expected_faults(options):
-        path = options.ledger or os.environ.get("STREAMROUTER_LEDGER") or load_config(options).config.ledger.path
+        path = ledger_of(options)
         try:
             call(path, "status", {})
         except NotServing:
@@ -83,6 +110,20 @@ def session(options: Options) -> Iterator[Ask]:
                     runner.run(desk.ledger.close())
         else:
             yield partial(call, path)
+
+
+def alone(options: Options, work: Callable[[Ledger], Awaitable[T]]) -> T:
+    """What ``work`` makes of the ledger while no server has it. Raises Refused: a file's server is named."""
+    with expected_faults(options), asyncio.Runner() as runner:
+        desk = runner.run(_patiently_opened(load_config(options).config))
+        try:
+            return runner.run(_awaited(work(desk.ledger)))
+        finally:
+            runner.run(desk.ledger.close())
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 async def _patiently_opened(config: Config) -> Desk:
@@ -121,7 +162,7 @@ def _held(path: str) -> str:
 
 
 async def _here(config: Config, verb: str, args: dict[str, Any]) -> Any:
-    """In this process: it takes the ledger's lock, so a server that starts meanwhile is told our pid."""
+    """In this process. It takes a file's lock, so that a server that starts is told our pid; a database is shared."""
     desk = await _opened(config, make=verb in _MAKE_A_LEDGER)
     try:
         return await perform(desk, verb, args)
@@ -131,9 +172,14 @@ async def _here(config: Config, verb: str, args: dict[str, Any]) -> Any:
 
 async def _opened(config: Config, *, make: bool = False) -> Desk:
     path = config.ledger.path
-    if not make and not os.path.exists(path):
-        raise AdminError("not_found", f"there is no ledger {path}; `streamrouter user create NAME` makes one")
-    return Desk(await Ledger.open(path, config=config.ledger, clock=SystemClock(), on_fatal=_stopped), config)
+    try:
+        if not make and not is_database(path) and not os.path.exists(path):
+            raise NoLedger(path)
+        ledger = await Ledger.open(path, config=config.ledger, clock=SystemClock(), on_fatal=_stopped, make=make)
+    except NoLedger as error:
+        there_is_none = f"there is no ledger {shown(path)}; `streamrouter user create NAME` makes one"
+        raise AdminError("not_found", there_is_none) from error
+    return Desk(ledger, config)
 
 
 def _stopped(why: str) -> None:

@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from streamrouter.cli.options import Options, Unreachable, common
-from streamrouter.cli.reach import expected_faults, load_config
+from streamrouter.cli.reach import expected_faults, ledger_of
 from streamrouter.control import NotServing, follow
 
 _POLL_S = 0.2
@@ -76,9 +76,8 @@ def spoken(line: dict[str, Any], colour: bool) -> str:
 
 
 def _of_server(options: Options) -> Iterator[dict[str, Any]]:
-    ledger = options.ledger or os.environ.get("STREAMROUTER_LEDGER") or load_config(options).config.ledger.path
     try:
-        yield from follow(ledger)
+        yield from follow(ledger_of(options))
     except NotServing as error:
         message = f"{error}; start it, or follow its log with --file"
         raise Unreachable("server_unreachable", message, as_json=options.as_json) from None

@@ -21,6 +21,7 @@ _PACKAGES = (
     "msgspec",
     "orjson",
     "prometheus-client",
+    "psycopg",
     "rich",
     "sse-starlette",
     "starlette",

@@ -42,7 +42,7 @@ def text_of(draft: Draft, known: Mapping[str, ModelConfig]) -> str:
         "# `streamrouter check` names each fault with its line, and with --probe it also tries the upstreams.\n",
         f"[server]\nhost = {_string(draft.host)}           # 0.0.0.0 for every address of the machine\n"
         f"port = {draft.port}\n",
-        f"[ledger]\npath = {_string(draft.ledger)}     # SQLite, on a local disk: users, keys, caps, costs\n",
+        f"[ledger]\npath = {_string(draft.ledger)}     # users, keys, caps, costs: SQLite or Postgres\n",
         "# The caps of a new user, in tokens; `streamrouter user set NAME` changes them for one.\n"
         "[defaults]\n# daily_input = 5_000_000\n# daily_output = 1_000_000\n# requests_per_minute = 600\n",
         *map(_upstream, upstreams),

@@ -78,6 +78,6 @@ def read_secret(value: str, folder: FilePath, fault: Callable[[str], None]) -> s
         fault(f"{path} is not text")
         return ""
     if not secret or len(content) > _MAX_SECRET_BYTES:
-        fault(f"{path} is {'longer than 64 KiB' if secret else 'empty'}; it should hold one key")
+        fault(f"{path} is {'longer than 64 KiB' if secret else 'empty'}; it should hold one secret")
         return ""
     return Given(secret, value)

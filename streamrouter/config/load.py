@@ -33,6 +33,7 @@ VARIABLES = {
     "STREAMROUTER_PORT": "server.port",
     "STREAMROUTER_LEDGER": "ledger.path",
 }
+_LEDGER: Path = ("ledger", "path")
 _LINE = re.compile(r"\s*\(at line (\d+), column \d+\)")
 
 
@@ -147,12 +148,13 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 
 def _read_secrets(tree: dict[str, Any], folder: FilePath, faults: _Faults) -> None:
-    """``upstreams.*.api_key = "file:…"``: the one place where a value may be in a file of its own."""
+    """``upstreams.*.api_key`` and ``ledger.path`` (a URL has a password) may say ``file:…``: a file of its own."""
     upstreams = tree.get("upstreams")
-    for name, table in upstreams.items() if isinstance(upstreams, dict) else ():
-        if isinstance(table, dict) and isinstance(table.get("api_key"), str):
-            report = partial(faults.add, ("upstreams", name, "api_key"))
-            table["api_key"] = read_secret(table["api_key"], folder, report)
+    tables = {("upstreams", name): table for name, table in upstreams.items()} if isinstance(upstreams, dict) else {}
+    keys = [(path, table, "api_key") for path, table in tables.items()]
+    for path, table, key in [*keys, (_LEDGER[:-1], tree.get("ledger"), "path")]:
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = read_secret(table[key], folder, partial(faults.add, (*path, key)))
 
 
 def _price_models(tree: dict[str, Any], folder: FilePath) -> None:
@@ -181,13 +183,15 @@ def _override(tree: dict[str, Any], environ: Mapping[str, str], overrides: Mappi
 
 def _put(tree: dict[str, Any], key: str, value: Any, origin: str, faults: _Faults) -> None:
     *tables, last = path = tuple(key.split("."))
+    faults.replaced(path, origin)
+    if path == _LEDGER and isinstance(value, str):
+        value = read_secret(value, FilePath(), partial(faults.add, path))
     for step in tables:
         below = tree.setdefault(step, {})
         if not isinstance(below, dict):  # the file has something else there, which is a fault of its own
             return
         tree = below
     tree[last] = value
-    faults.replaced(path, origin)
 
 
 def _without_faults(value: Any) -> Any:

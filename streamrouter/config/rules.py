@@ -6,6 +6,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from streamrouter.config import place
 from streamrouter.config.check import did_you_mean
 from streamrouter.config.expand import Report
 from streamrouter.config.locate import Path
@@ -25,6 +26,8 @@ def check_meaning(config: Config, report: Report) -> None:
     """Report what cannot work in ``config``, whose upstreams are resolved (config/presets.py)."""
     _check_tls(config.server, report)
     _check_proxies(config.console.trusted_proxies, report)
+    if fault := place.fault_of(config.ledger.path):
+        report(("ledger", "path"), fault)
     for name, upstream in config.upstreams.items():
         _check_upstream(("upstreams", name), upstream, report)
     if config.models and not config.upstreams:

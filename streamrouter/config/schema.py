@@ -69,6 +69,7 @@ class ServerConfig(_Strict, frozen=True):
 class LedgerConfig(_Strict, frozen=True):
     """``[ledger]``: the file and how durable a commit is (``full`` survives a power cut, ``normal`` a crash).
 
+    ``path``: a file's, or a Postgres database's URL (config/place.py), which must not be shown as it is.
     ``retain_holds_days``: closed requests older than that are summed up and removed; None keeps them all.
     """
 

@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from streamrouter.ids import display_form, new_secret, record_id, secret_hash
 from streamrouter.ledger import rotations
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.denials import SECOND_NS
 from streamrouter.ledger.records import Account, Credit, Entry, EntryKind, Key
 from streamrouter.ledger.sqlite_book import SqliteBook
@@ -29,6 +30,8 @@ _SELECT_ENTRIES = (
 )
 _KEY_MADE_BY = "SELECT id FROM api_key WHERE account_id = ? AND ref = ?"
 _ACTIVE_KEYS = "SELECT count(*) FROM api_key WHERE account_id = ? AND status = 'active'"
+_STOPPED = """SELECT 1 FROM audit WHERE number > (SELECT max(number) FROM audit) - 1000
+    AND action = 'key_stopped' AND subject = ? LIMIT 1"""
 _INSERT_ENTRY = "INSERT INTO entry (id, account_id, kind, amount, ref, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -127,6 +130,17 @@ def revoke_key(book: SqliteBook, at: Moment, key_id: str) -> Key:
         key.status, key.revoked_ns = "revoked", at.now_ns
         book.audit(at, "key_revoked", key.id, {"display": key.display})
     return key
+
+
+def stop_key(book: SqliteBook, at: Moment, key_id: str) -> None:
+    """Say that the key's streams are to be stopped, to processes that have some of them."""
+    key = _key(book, key_id)
+    book.audit(at, "key_stopped", key.id, {"display": key.display})
+
+
+def is_stopped(connection: Connection, key_id: str) -> bool:
+    """Whether the streams of a key are to be stopped (one of the last thousand lines of the audit says so)."""
+    return connection.execute(_STOPPED, (key_id,)).fetchone() is not None
 
 
 def rotate_key(book: SqliteBook, at: Moment, key_id: str, prefix: str, grace_s: int = 0) -> tuple[Key, str]:

@@ -48,3 +48,13 @@ class Moment(Struct, frozen=True):
     boot: int
     lease_tokens: int
     actor: str = ""
+
+
+class Needs:
+    """The rows that a batch will look at, as far as its operations can tell: what is fetched for it in one go."""
+
+    __slots__ = ("holds", "keys")
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()  # with their accounts, and the days of these
+        self.holds: set[str] = set()

@@ -8,11 +8,11 @@ is no index by account: it would cost each request 9 us of CPU (measured), and a
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from msgspec import Struct
 
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.days import DAY_NS
 from streamrouter.ledger.reads import account_named
 
@@ -30,12 +30,14 @@ _FIELDS = (
     "gap_p99_ms", "held_input", "held_output", "held",
 )  # fmt: skip
 _REQUESTS = f"""
-    SELECT {_COLUMNS} FROM hold AS h CROSS JOIN account AS a ON a.id = h.account_id
-    CROSS JOIN api_key AS k ON k.id = h.key_id
-    WHERE h.id < :before AND h.id >= :since AND (:account IS NULL OR h.account_id = :account)
-        AND (:key IS NULL OR h.key_id = :key OR k.display = :key) AND (:model IS NULL OR h.model = :model)
-        AND (:upstream IS NULL OR h.upstream = :upstream) AND (:end IS NULL OR h.end_reason = :end)
-        AND (:source IS NULL OR h.usage_source = :source)
+    SELECT {_COLUMNS} FROM hold AS h CROSS JOIN account AS a CROSS JOIN api_key AS k
+    WHERE a.id = h.account_id AND k.id = h.key_id AND h.id < :before AND h.id >= :since
+        AND (CAST(:account AS TEXT) IS NULL OR h.account_id = :account)
+        AND (CAST(:key AS TEXT) IS NULL OR h.key_id = :key OR k.display = :key)
+        AND (CAST(:model AS TEXT) IS NULL OR h.model = :model)
+        AND (CAST(:upstream AS TEXT) IS NULL OR h.upstream = :upstream)
+        AND (CAST(:end AS TEXT) IS NULL OR h.end_reason = :end)
+        AND (CAST(:source AS TEXT) IS NULL OR h.usage_source = :source)
     ORDER BY h.id DESC LIMIT :limit"""  # noqa: S608 - names of our own
 # The last row that a page may look at: everything behind it is left to the next page.
 _LAST = "SELECT id FROM hold WHERE id < :before AND id >= :since ORDER BY id DESC LIMIT 1 OFFSET :look - 1"
@@ -45,7 +47,7 @@ _ENTRIES = """
         SELECT created_ns AS at_ns, rowid AS number, id, kind, amount, ref, NULL AS day FROM entry
             WHERE account_id = :account
         UNION ALL SELECT (day + 1) * :day_ns - 1, 0, NULL, 'usage', -sum(spent), NULL, day FROM usage_model
-            WHERE account_id = :account GROUP BY day HAVING sum(spent))
+            WHERE account_id = :account GROUP BY day HAVING sum(spent) <> 0) AS line
     WHERE (at_ns, number) < (:at_ns, :number) ORDER BY at_ns DESC, number DESC LIMIT :limit"""
 _ALL_ENTRIES = """
     SELECT e.rowid AS number, e.created_ns AS at_ns, e.id, a.name AS user, e.kind, e.amount, e.ref FROM entry AS e
@@ -76,7 +78,7 @@ class Place(Struct, frozen=True, array_like=True):
 
 
 def requests(
-    connection: sqlite3.Connection, wanted: Filter, before: str, limit: int, look: int = LOOK
+    connection: Connection, wanted: Filter, before: str, limit: int, look: int = LOOK
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The newest requests before the id ``before`` that pass the filter, and the id to go on from; None: no more."""
     values = {
@@ -100,7 +102,7 @@ def requests(
 
 
 def entries(
-    connection: sqlite3.Connection, name: str, after: Place | None, limit: int
+    connection: Connection, name: str, after: Place | None, limit: int
 ) -> tuple[list[dict[str, Any]], Place | None]:
     """An account's money, newest first: its entries and a line per day of spending, each with the balance after it.
 
@@ -125,20 +127,18 @@ def entries(
     return found, place if len(found) == limit else None
 
 
-def all_entries(
-    connection: sqlite3.Connection, before: int | None, limit: int
-) -> tuple[list[dict[str, Any]], int | None]:
+def all_entries(connection: Connection, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
     """Everybody's entries, newest first, and the number to go on from."""
     return _numbered(connection, _ALL_ENTRIES, before, limit)
 
 
-def audit(connection: sqlite3.Connection, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
+def audit(connection: Connection, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
     """The audit log, newest first, and the number to go on from."""
     return _numbered(connection, _AUDIT, before, limit)
 
 
 def _numbered(
-    connection: sqlite3.Connection, statement: str, before: int | None, limit: int
+    connection: Connection, statement: str, before: int | None, limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
     cursor = connection.execute(statement, (_END_NS if before is None else before, limit))
     names = [column[0] for column in cursor.description]
@@ -146,7 +146,7 @@ def _numbered(
     return found, found[-1]["number"] if len(found) == limit else None
 
 
-def cost_of_day(connection: sqlite3.Connection, day: int) -> int:
+def cost_of_day(connection: Connection, day: int) -> int:
     """What all requests of a day came to, in nano-USD."""
     (found,) = connection.execute(_SPENT_TODAY, (day,)).fetchone()
     return int(found)

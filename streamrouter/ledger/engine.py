@@ -22,8 +22,8 @@ from streamrouter.ledger.ballast import Ballast
 from streamrouter.ledger.book import Moment
 from streamrouter.ledger.memory import Memory, MemoryBook
 from streamrouter.ledger.records import Account, Key
-from streamrouter.ledger.sqlite import Verdict, verdict
 from streamrouter.ledger.sqlite_book import SqliteBook
+from streamrouter.ledger.verdicts import Verdict, verdict
 
 SHORT = 128  # operations: a batch on the loop takes some 3 ms at most
 

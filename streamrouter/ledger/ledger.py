@@ -9,32 +9,32 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 from msgspec.structs import replace
 
 from streamrouter.clock import Clock
+from streamrouter.config import place
 from streamrouter.config.schema import LedgerConfig
-from streamrouter.errors import LedgerError, Refusal, StreamrouterError
-from streamrouter.ledger import administration, backup, invariants, opening, reads, retention, sqlite
-from streamrouter.ledger.ballast import Ballast
+from streamrouter.errors import Refusal, StreamrouterError
+from streamrouter.ledger import administration, driver, invariants, opening, reads, retention, sqlite
 from streamrouter.ledger.book import Moment
-from streamrouter.ledger.days import Days
-from streamrouter.ledger.engine import Committed, Engine
-from streamrouter.ledger.lock import Holder, Lock
+from streamrouter.ledger.connection import Connection
+from streamrouter.ledger.engine import Committed
 from streamrouter.ledger.operations import (
     AskOperation,
     CommandOperation,
     ExtendOperation,
-    Operation,
     ReserveOperation,
     SettleOperation,
     release_operation,
 )
 from streamrouter.ledger.records import Account, Credit, EntryKind, Hold, Key, Reserve, Settled, Stored, Usage
 from streamrouter.ledger.sqlite_book import SqliteBook
+from streamrouter.ledger.sqlite_store import SqliteStore
+from streamrouter.ledger.store import Store
 from streamrouter.ledger.writer import Writer
 from streamrouter.policy.endings import Ending
 
@@ -57,34 +57,29 @@ class Ledger:
     """An open ledger. ``on_settled(hold, ending, settled)`` is called on the loop after each settlement's commit."""
 
     on_settled: Callable[[Hold, Ending, Settled], None] | None = None
-    on_committed: Callable[[float], None] | None = None  # seconds that a group commit took
+    on_revoked: Callable[[str], object] | None = None  # a key (its id) of which it is known now that it is revoked
 
     def __init__(
         self,
         path: str,
-        lock: Lock,
-        connection: sqlite.Connection,
+        store: Store,
         opened: opening.Opened,
         *,
         config: LedgerConfig,
         clock: Clock,
         on_fatal: Callable[[str], None],
-        ballast_bytes: int,
         max_waiting: int,
     ) -> None:
         """Use ``open``."""
         self.path = path
-        self.boot = opened.boot
         self.recovered = opened.recovered
-        self._lock = lock
-        self._connection = connection
+        self._store = store
         self._config = config
         self._clock = clock
-        self._days = Days(opened.last_day, clock.now_ns(), clock.boottime())
         self._accounts = {account.id: account for account in opened.accounts}
         self._keys = {key.hash: key for key in opened.keys}
-        self._engine = Engine(Ballast(path, ballast_bytes), config.busy_timeout_s)
-        self._writer = Writer(self._commit, self._committed, on_fatal, max_waiting)
+        self._writer = Writer(store.commit, self._committed, on_fatal, max_waiting)
+        store.watch(self._learn, self._writer.examine)
 
     @classmethod
     async def open(
@@ -97,47 +92,32 @@ class Ledger:
         ballast_bytes: int = BALLAST_BYTES,
         max_waiting: int = MAX_WAITING,
         factory: sqlite.Factory = sqlite3.connect,
+        make: bool = True,
     ) -> Ledger:
-        """Take the file for this process, recover what a dead one left open, and start the writer.
+        """Take the file for this process, or join the others on a database, recover what dead ones left open, and
+        start the writer.
 
+        ``path`` is a file's, or the URL of a Postgres database; ``ballast_bytes`` and ``factory`` are for a file,
+        ``make`` is for a database: False leaves an empty one as it is (NoLedger).
         ``on_fatal(why)`` is called when the process must exit at once. LedgerError says what to do: the file is held by
-        another process, damaged, read-only, of a newer schema, or its books are wrong.
+        another process, damaged, read-only, of a newer schema, the database is not to be had, or the books are wrong.
         """
-        path = os.path.realpath(path)
-        lock = Lock(path)
-        try:
-            connection = await sqlite.connect(path, config, lock.before, factory)
-            try:
-                opened = await connection.run(partial(opening.prepare, now_ns=clock.now_ns()))
-            except (sqlite3.Error, LedgerError) as error:
-                await connection.close()
-                if isinstance(error, sqlite3.Error):
-                    raise sqlite.unusable(path, error) from error
-                raise LedgerError(f"{path}: {error}") from error
-        except BaseException:
-            lock.release()
-            raise
-        lock.write(Holder(pid=os.getpid(), boot=opened.boot, socket=path + ".sock"))
-        return cls(
-            path,
-            lock,
-            connection,
-            opened,
-            config=config,
-            clock=clock,
-            on_fatal=on_fatal,
-            ballast_bytes=ballast_bytes,
-            max_waiting=max_waiting,
-        )
+        store: Store
+        if place.is_database(path):
+            store, opened = await driver.postgres("store").PostgresStore.open(
+                path, config=config, clock=clock, make=make
+            )
+        else:
+            path = os.path.realpath(path)
+            store, opened = await SqliteStore.open(
+                path, config=config, clock=clock, ballast_bytes=ballast_bytes, factory=factory
+            )
+        return cls(path, store, opened, config=config, clock=clock, on_fatal=on_fatal, max_waiting=max_waiting)
 
     async def close(self) -> None:
-        """Commit what waits (for two busy timeouts at most), checkpoint, and release the lock."""
+        """Commit what waits (for two busy timeouts at most), and let go of the file or the database."""
         await self._writer.close(2 * self._config.busy_timeout_s)
-        try:
-            await self._connection.run(_checkpoint)
-        finally:
-            await self._connection.close()
-            self._lock.release()
+        await self._store.close()
 
     # -- requests
 
@@ -145,6 +125,14 @@ class Ledger:
         """The key with this SHA-256 and its account, as of the last commit. Revoked and disabled ones are included."""
         key = self._keys.get(digest)
         return None if key is None else (key, self._accounts[key.account_id])
+
+    async def find(self, digest: bytes) -> tuple[Key, Account] | None:
+        """A key that ``key_by_hash`` does not know: another process may have made it just now. Refusal: not now."""
+        found = await self._store.find(digest)
+        if found is not None:
+            key, account = found
+            self._learn({account.id: account}, {key.id: key})
+        return found
 
     async def reserve(self, command: Reserve) -> Hold:
         """Admit a request: the hold is durable when this returns. A cancelled caller leaves no hold.
@@ -196,15 +184,15 @@ class Ledger:
 
     # -- reading
 
-    async def ask(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """A read in the writer's order: it sees everything put before it. Refusal while the file cannot be written."""
+    async def ask(self, function: Callable[[Connection], T]) -> T:
+        """A read in the writer's order: it sees everything put before it. Refusal while the books cannot be written."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writer.put(AskOperation(function, future))
         return await future
 
     async def usage(self, account: str) -> Usage:
         """Today of one account (by name or id). LookupError if there is none."""
-        return await self.ask(lambda connection: reads.usage(connection, account, self._today()))
+        return await self.ask(lambda connection: reads.usage(connection, account, self.day))
 
     async def accounts(self) -> list[Account]:
         """Every account, by name."""
@@ -226,7 +214,7 @@ class Ledger:
     async def backup(self, path: str) -> None:
         """Copy the books to ``path``, with all that was put before. Commits wait. LedgerError says why it failed."""
         await self.ask(lambda connection: None)  # outside of a transaction SQLite copies, and only what is committed
-        await self._connection.run(partial(backup.write, path=path))
+        await self._store.backup(path)
 
     async def prune(self, after: str = "") -> retention.Pruned:
         """One step of removing closed holds that are older than is configured, from the id ``after`` on."""
@@ -240,14 +228,24 @@ class Ledger:
         return await self.act(retention.expire)
 
     @property
+    def shown(self) -> str:
+        """Where it is, as it may be shown: without a password."""
+        return place.shown(self.path)
+
+    @property
+    def boot(self) -> int:
+        """The number of this run of a process: no other one on this ledger has it."""
+        return self._store.boot
+
+    @property
     def now_ns(self) -> int:
-        """The wall clock that records are dated by, in Unix nanoseconds."""
-        return self._clock.now_ns()
+        """The clock that records are dated by, in Unix nanoseconds."""
+        return self._store.now_ns
 
     @property
     def day(self) -> int:
         """The ledger's day, in days since 1970-01-01."""
-        return self._today()
+        return self._store.day
 
     @property
     def queue_length(self) -> int:
@@ -260,9 +258,17 @@ class Ledger:
 
     @property
     def clock_alarm(self) -> str | None:
-        """Why the ledger does not follow the wall clock's date, or None."""
-        self._today()
-        return self._days.alarm
+        """Why the ledger does not follow the clock's date, or None."""
+        return self._store.alarm
+
+    @property
+    def on_committed(self) -> Callable[[float], None] | None:
+        """Called with the seconds that a group commit took."""
+        return self._store.on_committed
+
+    @on_committed.setter
+    def on_committed(self, told: Callable[[float], None] | None) -> None:
+        self._store.on_committed = told
 
     # -- administration: see administration.py
 
@@ -308,9 +314,8 @@ class Ledger:
         return await self.act(administration.credit, account, entries, ref, actor=actor)
 
     async def accept_day(self, actor: str = "") -> int:
-        """Take the wall clock's date as the ledger's, in either direction; the day number."""
-        self._days.accept(self._clock.now_ns(), self._clock.boottime())
-        return await self.act(administration.accept_day, actor=actor)
+        """Take the clock's date as the ledger's, in either direction; the day number."""
+        return await self.act(self._store.acceptance(), actor=actor)
 
     async def act(self, function: Callable[..., T], *arguments: Any, actor: str = "") -> T:
         """Carry out ``function(book, moment, *arguments)`` in the writer's transaction, in the name of ``actor``."""
@@ -322,29 +327,14 @@ class Ledger:
         self._writer.put(CommandOperation(command, future))
         return await future
 
-    # -- for the writer
-
-    def _today(self) -> int:
-        return self._days.at(self._clock.now_ns(), self._clock.boottime())
-
-    async def _commit(self, batch: list[Operation]) -> Committed:
-        at = Moment(self._clock.now_ns(), self._today(), self.boot, self._config.lease_tokens)
-        began = self._clock.monotonic()
-        raw = self._connection.idle
-        begun = None if raw is None else self._engine.begin(raw, batch, at)
-        if begun is not None:
-            committed = await self._connection.run(partial(self._engine.finish, begun=begun))
-        else:
-            committed = await self._connection.run(partial(self._engine.run, operations=batch, at=at))
-        if self.on_committed is not None:
-            self.on_committed(self._clock.monotonic() - began)
-        return committed
+    # -- for the writer and the store
 
     def _committed(self, committed: Committed) -> None:
-        self._accounts.update(committed.accounts)
-        for key in committed.keys.values():
+        self._learn(committed.accounts, committed.keys)
+
+    def _learn(self, accounts: Mapping[str, Account], keys: Mapping[str, Key]) -> None:
+        self._accounts.update(accounts)
+        for key in keys.values():
             self._keys[key.hash] = key
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if key.status == "revoked" and self.on_revoked is not None:
+                self.on_revoked(key.id)

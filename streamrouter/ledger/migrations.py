@@ -99,4 +99,19 @@ MIGRATIONS = (
             """ALTER TABLE api_key ADD COLUMN replaced_by TEXT""",
         ),
     ),
+    Migration(
+        6,
+        "minutes of traffic of several processes",
+        (
+            """CREATE TABLE rollup_boot (
+                minute INTEGER NOT NULL, boot INTEGER NOT NULL, requests INTEGER NOT NULL, errors INTEGER NOT NULL,
+                input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost INTEGER NOT NULL,
+                active INTEGER NOT NULL, ttft TEXT NOT NULL, gap TEXT NOT NULL, PRIMARY KEY (minute, boot)
+            ) {strict}, WITHOUT ROWID""",
+            """INSERT INTO rollup_boot SELECT minute, 0, requests, errors, input_tokens, output_tokens, cost, active,
+                ttft, gap FROM rollup_minute""",
+            """DROP TABLE rollup_minute""",
+            """ALTER TABLE rollup_boot RENAME TO rollup_minute""",
+        ),
+    ),
 )

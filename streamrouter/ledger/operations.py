@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from streamrouter.errors import Refusal
 from streamrouter.ledger import rules
-from streamrouter.ledger.book import Moment
+from streamrouter.ledger.book import Moment, Needs
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.denials import Denied
 from streamrouter.ledger.engine import Failed
 from streamrouter.ledger.records import Hold, Reserve, Settled, Stored
@@ -38,6 +38,9 @@ class Operation(ABC):
     def wanted(self) -> bool:
         """False: nobody waits for it any more, and nothing is lost if it is not done."""
         return True
+
+    def needs(self, needs: Needs) -> None:  # noqa: B027 - most need nothing that is known beforehand
+        """Name the rows that it will look at (a plain one must)."""
 
     @abstractmethod
     def apply(self, book: SqliteBook, at: Moment) -> Any:
@@ -66,6 +69,9 @@ class ReserveOperation(Operation):
 
     def wanted(self) -> bool:
         return not self._future.cancelled()
+
+    def needs(self, needs: Needs) -> None:
+        needs.keys.add(self._command.key_id)
 
     def apply(self, book: SqliteBook, at: Moment) -> Hold | Denied | Stored:
         return rules.reserve(book, self._command, at)
@@ -108,6 +114,10 @@ class SettleOperation(Operation):
         if future is not None:
             self.urgent = True
 
+    def needs(self, needs: Needs) -> None:
+        needs.keys.add(self._hold.key_id)
+        needs.holds.add(self._hold.id)
+
     def apply(self, book: SqliteBook, at: Moment) -> Settled:
         if self._reply is not None:
             book.keep_reply(self._hold.id, self._reply)
@@ -142,6 +152,10 @@ class ExtendOperation(Operation):
         self._hold = hold
         self._lease_output = lease_output
         self.urgent = urgent
+
+    def needs(self, needs: Needs) -> None:
+        needs.keys.add(self._hold.key_id)
+        needs.holds.add(self._hold.id)
 
     def apply(self, book: SqliteBook, at: Moment) -> int | None:
         return rules.extend(book, self._hold.id, self._lease_output)
@@ -184,7 +198,7 @@ class AskOperation(_Awaited[T]):
 
     changes = False
 
-    def __init__(self, function: Callable[[sqlite3.Connection], T], future: asyncio.Future[T]) -> None:
+    def __init__(self, function: Callable[[Connection], T], future: asyncio.Future[T]) -> None:
         super().__init__(future)
         self._function = function
 

@@ -7,7 +7,6 @@ try it at once, and the last active admin stays one. Links are known by the SHA-
 from __future__ import annotations
 
 import re
-import sqlite3
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from streamrouter.errors import Refusal
 from streamrouter.ids import new_secret, record_id, secret_hash
 from streamrouter.ledger import administration, sessions
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.sessions import PersonRole, Who
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.lifetimes import LINK_NS, Purpose
@@ -63,30 +63,30 @@ class Link(Struct, frozen=True):
     expires_ns: int
 
 
-def has_admin(connection: sqlite3.Connection) -> bool:
+def has_admin(connection: Connection) -> bool:
     """Whether anybody can sign in as an admin."""
     return admins(connection) > 0
 
 
-def admins(connection: sqlite3.Connection) -> int:
+def admins(connection: Connection) -> int:
     """How many can sign in as an admin."""
     (found,) = connection.execute(_ADMINS).fetchone()
     return int(found)
 
 
-def everybody(connection: sqlite3.Connection) -> list[Person]:
+def everybody(connection: Connection) -> list[Person]:
     """Every person, by name."""
     return [Person(*row) for row in connection.execute(_ALL)]
 
 
-def named(connection: sqlite3.Connection, name: str) -> Person | None:
+def named(connection: Connection, name: str) -> Person | None:
     """A person by name, whatever its case."""
-    return _one(connection, _BY_NAME, name)
+    return _one(connection, _BY_NAME, name) if NAME.fullmatch(name) else None  # not every text can be asked for
 
 
-def by_id(connection: sqlite3.Connection, person_id: str) -> Person:
+def by_id(connection: Connection, person_id: str) -> Person:
     """A person by id or name. LookupError if there is none."""
-    found = _one(connection, _BY_ID, person_id) or _one(connection, _BY_NAME, person_id)
+    found = _one(connection, _BY_ID, person_id) or named(connection, person_id)
     if found is None:
         raise LookupError(f"there is no person {person_id[:64]!r}; see: streamrouter admin list")
     return found
@@ -98,7 +98,7 @@ def new_setup(book: SqliteBook, at: Moment) -> str:
     return "" if has_admin(book.connection) else _new_link(book, at, None, "setup")
 
 
-def look(connection: sqlite3.Connection, digest: bytes, now_ns: int) -> Link:
+def look(connection: Connection, digest: bytes, now_ns: int) -> Link:
     """The open link with this SHA-256. Refusal ``link_expired`` for one that was used, replaced, or never was."""
     row = connection.execute(_LINK, (digest,)).fetchone()
     if row is not None:
@@ -241,7 +241,7 @@ def change(book: SqliteBook, at: Moment, person_id: str, changes: dict[str, Any]
     return by_id(book.connection, person.id)
 
 
-def _one(connection: sqlite3.Connection, statement: str, value: str) -> Person | None:
+def _one(connection: Connection, statement: str, value: str) -> Person | None:
     row = connection.execute(statement, (value,)).fetchone()
     return None if row is None else Person(*row)
 

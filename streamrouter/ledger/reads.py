@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.days import iso
 from streamrouter.ledger.records import Account, Key, Usage
 from streamrouter.ledger.sqlite_book import SELECT_ACCOUNT, SELECT_KEY, account_of, key_of
@@ -17,33 +16,33 @@ _DAYS = (
     " AND account_id = coalesce(?, account_id)"
 )
 _KEYS = (
-    "SELECT account_id, sum(in_flight), sum(status = 'active') FROM api_key"
+    "SELECT account_id, sum(in_flight), sum(CASE status WHEN 'active' THEN 1 ELSE 0 END) FROM api_key"
     " WHERE account_id = coalesce(?, account_id) GROUP BY account_id"
 )
 
 
-def accounts(connection: sqlite3.Connection) -> list[Account]:
+def accounts(connection: Connection) -> list[Account]:
     """Every account, by name."""
     return [account_of(row) for row in connection.execute(SELECT_ACCOUNT + " ORDER BY name")]
 
 
-def keys(connection: sqlite3.Connection, account_id: str | None = None) -> list[Key]:
+def keys(connection: Connection, account_id: str | None = None) -> list[Key]:
     """Every key (of one account), oldest first."""
     if account_id is None:
         return [key_of(row) for row in connection.execute(SELECT_KEY + " ORDER BY id")]
     return [key_of(row) for row in connection.execute(SELECT_KEY + " WHERE account_id = ? ORDER BY id", (account_id,))]
 
 
-def account_named(connection: sqlite3.Connection, name_or_id: str) -> Account:
+def account_named(connection: Connection, name_or_id: str) -> Account:
     """One account by name, or else by id. LookupError if there is none."""
-    query = SELECT_ACCOUNT + " WHERE name = ?1 OR id = ?1 ORDER BY name <> ?1 LIMIT 1"
-    row = connection.execute(query, (name_or_id,)).fetchone()
+    query = SELECT_ACCOUNT + " WHERE name = :name OR id = :name ORDER BY name <> :name LIMIT 1"
+    row = connection.execute(query, {"name": name_or_id}).fetchone()
     if row is None:
         raise LookupError(f"there is no user {name_or_id!r}; see: streamrouter user list")
     return account_of(row)
 
 
-def usage(connection: sqlite3.Connection, name_or_id: str, day: int) -> Usage:
+def usage(connection: Connection, name_or_id: str, day: int) -> Usage:
     """One account's ``day``. LookupError if there is no such account."""
     account = account_named(connection, name_or_id)
     row = connection.execute(_DAY, (account.id, day)).fetchone()
@@ -53,7 +52,7 @@ def usage(connection: sqlite3.Connection, name_or_id: str, day: int) -> Usage:
     return _usage(account, day, row or (0, 0, 0, 0), in_flight)
 
 
-def usages(connection: sqlite3.Connection, day: int, name: str | None = None) -> list[tuple[Account, Usage, int]]:
+def usages(connection: Connection, day: int, name: str | None = None) -> list[tuple[Account, Usage, int]]:
     """Every account by name (or one), with its ``day`` and how many active keys it has: three statements in all.
 
     LookupError if there is no such account.

@@ -5,9 +5,9 @@ Everything here reads on the writer's connection, so each query is bounded: by t
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, Literal
 
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.days import DAY_NS, iso
 from streamrouter.ledger.reads import account_named
 from streamrouter.policy.money import nano_to_usd
@@ -21,11 +21,11 @@ _REPORT = """
     SELECT {by} AS what, sum(m.requests), sum(m.input), sum(m.output), sum(m.cached), sum(m.reasoning), sum(m.cost),
         sum(m.spent), sum(m.over_input), sum(m.over_output)
     FROM usage_model AS m JOIN account AS a ON a.id = m.account_id JOIN api_key AS k ON k.id = m.key_id
-    WHERE m.day >= ? AND (? IS NULL OR m.account_id = ?) GROUP BY what ORDER BY {order}"""
+    WHERE m.day >= ? AND (CAST(? AS TEXT) IS NULL OR m.account_id = ?) GROUP BY what ORDER BY {order}"""
 _HISTORY = """
     SELECT created_ns, kind, amount, ref, rowid FROM entry WHERE account_id = ?
     UNION ALL SELECT (day + 1) * ? - 1, 'usage', -sum(spent), NULL, 0 FROM usage_model WHERE account_id = ?
-        GROUP BY day HAVING sum(spent)
+        GROUP BY day HAVING sum(spent) <> 0
     ORDER BY 1, 5"""
 _PAGES = {
     "requests": """
@@ -33,7 +33,8 @@ _PAGES = {
         JOIN account AS a ON a.id = h.account_id JOIN api_key AS k ON k.id = h.key_id
         WHERE h.id > ? AND h.state <> 'open' ORDER BY h.id LIMIT ?""",
     "entries": """
-        SELECT e.*, a.name AS account FROM entry AS e JOIN account AS a ON a.id = e.account_id
+        SELECT e.id, e.account_id, e.kind, e.amount, e.ref, e.created_ns, a.name AS account
+        FROM entry AS e JOIN account AS a ON a.id = e.account_id
         WHERE e.rowid > coalesce((SELECT rowid FROM entry WHERE id = ?), 0) ORDER BY e.rowid LIMIT ?""",
     "usage": """
         SELECT m.account_id || '/' || m.day || '/' || m.key_id || '/' || m.model AS id, m.*, a.name AS account
@@ -42,7 +43,7 @@ _PAGES = {
 }
 
 
-def report(connection: sqlite3.Connection, by: By, since: int, name: str | None) -> list[dict[str, Any]]:
+def report(connection: Connection, by: By, since: int, name: str | None) -> list[dict[str, Any]]:
     """Usage since a day, summed up by what is asked for (of one account). LookupError if there is no such account."""
     account_id = None if name is None else account_named(connection, name).id
     query = _REPORT.format(by=_BY[by], order="1" if by == "day" else "7 DESC, 2 DESC, 1")
@@ -66,7 +67,7 @@ def _report_row(by: By, row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def history(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
+def history(connection: Connection, name: str) -> list[dict[str, Any]]:
     """Every entry of an account and its spending by day, oldest first, with the balance after each."""
     account = account_named(connection, name)
     balance, lines = 0, []
@@ -84,7 +85,7 @@ def history(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
     return lines
 
 
-def hold(connection: sqlite3.Connection, hold_id: str) -> dict[str, Any]:
+def hold(connection: Connection, hold_id: str) -> dict[str, Any]:
     """The row of one request, with the names of its account and key. LookupError if there is none (any more)."""
     cursor = connection.execute(
         "SELECT h.*, a.name AS account, k.display AS key_display FROM hold AS h"
@@ -104,7 +105,7 @@ def unknown(hold_id: str) -> LookupError:
     )
 
 
-def page(connection: sqlite3.Connection, table: Table, after: str, limit: int = PAGE) -> list[dict[str, Any]]:
+def page(connection: Connection, table: Table, after: str, limit: int = PAGE) -> list[dict[str, Any]]:
     """The next rows of an export, by id after ``after``; fewer than ``limit``: these are the last."""
     cursor = connection.execute(_PAGES[table], (after, limit))
     names = [column[0] for column in cursor.description]

@@ -19,10 +19,12 @@ _LOOK = "SELECT id, day, state FROM hold WHERE id > ? ORDER BY id LIMIT ?"
 _ARCHIVE = """
     INSERT INTO usage_archive SELECT account_id, day, key_id, model, 1, s_input, s_output, s_cached, s_reasoning,
         cost, s_usd, over_input, over_output FROM hold WHERE id = ? AND state <> 'released'
-    ON CONFLICT (account_id, day, key_id, model) DO UPDATE SET requests = requests + excluded.requests,
-        input = input + excluded.input, output = output + excluded.output, cached = cached + excluded.cached,
-        reasoning = reasoning + excluded.reasoning, cost = cost + excluded.cost, spent = spent + excluded.spent,
-        over_input = over_input + excluded.over_input, over_output = over_output + excluded.over_output"""
+    ON CONFLICT (account_id, day, key_id, model) DO UPDATE SET
+        requests = usage_archive.requests + excluded.requests, input = usage_archive.input + excluded.input,
+        output = usage_archive.output + excluded.output, cached = usage_archive.cached + excluded.cached,
+        reasoning = usage_archive.reasoning + excluded.reasoning, cost = usage_archive.cost + excluded.cost,
+        spent = usage_archive.spent + excluded.spent, over_input = usage_archive.over_input + excluded.over_input,
+        over_output = usage_archive.over_output + excluded.over_output"""
 _FORGET = "DELETE FROM idempotency WHERE hold_id = ?"
 _REMOVE = "DELETE FROM hold WHERE id = ?"
 _EXPIRE = """DELETE FROM idempotency WHERE hold_id IN (

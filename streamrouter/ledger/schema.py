@@ -15,13 +15,14 @@ import orjson
 
 from streamrouter.errors import LedgerError
 from streamrouter.ledger import backup
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.migrations import MIGRATIONS
 
 APPLICATION_ID = 0x53524C31  # "SRL1": tells a ledger from any other SQLite file
 VERSION = MIGRATIONS[-1].version
 
 # Version 1; what came later is in migrations.py. A new file goes through every step as well.
-_TABLES = (
+TABLES = (
     """CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) {strict}""",
     """CREATE TABLE account (
         id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE,
@@ -114,7 +115,7 @@ def prepare(connection: sqlite3.Connection, now_ns: int = 0) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if fresh:
-            _run(connection, _TABLES)
+            _run(connection, TABLES)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         for step in MIGRATIONS:
             if step.version > version:
@@ -156,12 +157,12 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def meta(connection: sqlite3.Connection, name: str) -> int:
+def meta(connection: Connection, name: str) -> int:
     """One of the ledger's own numbers: ``schema_version``, ``boot``, ``last_day``."""
     (value,) = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return int(value)
 
 
-def set_meta(connection: sqlite3.Connection, name: str, value: int) -> None:
+def set_meta(connection: Connection, name: str, value: int) -> None:
     """Write one of the ledger's own numbers."""
     connection.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))

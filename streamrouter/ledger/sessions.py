@@ -6,13 +6,13 @@ that was not issued here is never adopted: presenting one that is unknown gives 
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Literal
 
 from msgspec import Struct
 
 from streamrouter.ids import display_form, new_secret, record_id, secret_hash
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.lifetimes import SEEN_NS, alive
 
@@ -93,7 +93,7 @@ class Token(Struct, frozen=True):
     owner: str | None
 
 
-def find_session(connection: sqlite3.Connection, digest: bytes, now_ns: int) -> Found | None:
+def find_session(connection: Connection, digest: bytes, now_ns: int) -> Found | None:
     """The session with this SHA-256, as it stands; None if there is none. Nothing is written, unlike below."""
     row = connection.execute(_PRESENT, (digest,)).fetchone()
     if row is None:
@@ -119,7 +119,7 @@ def present_session(book: SqliteBook, at: Moment, digest: bytes) -> Who | None:
     return found.who
 
 
-def find_token(connection: sqlite3.Connection, digest: bytes, now_ns: int) -> Found | None:
+def find_token(connection: Connection, digest: bytes, now_ns: int) -> Found | None:
     """The admin token with this SHA-256, None if there is none. One that a person made dies with their rights."""
     row = connection.execute(_PRESENT_TOKEN, (digest,)).fetchone()
     if row is None:
@@ -184,7 +184,7 @@ def forget_ended(book: SqliteBook, at: Moment) -> None:
     book.connection.executemany("DELETE FROM session WHERE hash = ?", gone)
 
 
-def of_person(connection: sqlite3.Connection, person_id: str) -> list[Session]:
+def of_person(connection: Connection, person_id: str) -> list[Session]:
     """A person's sessions, the newest first."""
     return [Session(*row) for row in connection.execute(_SESSIONS, (person_id,))]
 
@@ -217,16 +217,16 @@ def revoke_token(book: SqliteBook, at: Moment, token: str) -> None:
     book.audit(at, "token_revoked", token, {})
 
 
-def tokens(connection: sqlite3.Connection) -> list[Token]:
+def tokens(connection: Connection) -> list[Token]:
     """Every admin token, the oldest first."""
     return [Token(*row) for row in connection.execute(_TOKENS)]
 
 
-def _token(connection: sqlite3.Connection, token: str) -> Token:
+def _token(connection: Connection, token: str) -> Token:
     return next(each for each in tokens(connection) if each.id == token)
 
 
-def governs(connection: sqlite3.Connection, who: Who, now_ns: int) -> bool:
+def governs(connection: Connection, who: Who, now_ns: int) -> bool:
     """Whether the session or the token of ``who`` is there still, and an admin's. It is no sign of life."""
     if who.token is not None:
         return connection.execute(_TOKEN_GOVERNS, (who.token,)).fetchone() is not None

@@ -1,4 +1,4 @@
-"""The one connection to the ledger's file: opening it safely, one hop per batch, and what its errors mean.
+"""The one connection to the ledger's file: opening it safely, and one hop per batch.
 
 One process, one connection: nothing else in this process may ever open the file (POSIX locks belong to the process, and
 closing any descriptor drops them), and nothing else writes or checkpoints it.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from enum import Enum
 from typing import TypeVar
 
 import aiosqlite
@@ -25,40 +24,6 @@ _QUICK_CHECK_BYTES = 64 << 20  # a start stays fast: larger files are checked wh
 _JOURNAL_BYTES = 64 << 20
 _CHECKPOINT_PAGES = 2000
 _CACHE_KIB = 2 << 10  # a request touches the newest pages only: more would just be memory that fills up
-# The WAL index could not grow: a full disk that SQLite reports as an I/O error.
-_FULL_IN_DISGUISE = sqlite3.SQLITE_IOERR_SHMSIZE
-_TRANSIENT = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_PERM,
-}
-_FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-class Verdict(Enum):
-    """What an SQLite error says about the operations that met it."""
-
-    TRANSIENT = "try again later"
-    FULL = "try again with more space"
-    FATAL = "the process must stop"
-    FAULT = "one operation is wrong"
-
-
-def verdict(error: BaseException) -> Verdict:
-    """Judge an error of a batch by its SQLite code; anything that is not SQLite's is a fault of one operation."""
-    code = getattr(error, "sqlite_errorcode", None) if isinstance(error, sqlite3.Error) else None
-    if code is None:
-        return Verdict.FAULT
-    if code == _FULL_IN_DISGUISE or code & 0xFF == sqlite3.SQLITE_FULL:
-        return Verdict.FULL
-    if code & 0xFF in _FATAL:
-        return Verdict.FATAL
-    return Verdict.TRANSIENT if code & 0xFF in _TRANSIENT else Verdict.FAULT
 
 
 class Connection(aiosqlite.Connection):

@@ -17,6 +17,7 @@ import orjson
 from msgspec.structs import astuple
 
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.records import Account, Attempt, HoldRow, Key, UsageDay, UsageModel
 
 
@@ -35,38 +36,38 @@ def _upsert(table: str, struct: type[Any], key: str) -> str:
     return _insert(table, struct.__struct_fields__) + f" ON CONFLICT ({key}) DO UPDATE SET {sets}"
 
 
-_CLOSING = (
+CLOSING = (
     "state", "lease_output", "s_input", "s_output", "s_cached", "s_reasoning", "s_usd", "cost", "over_input",
     "over_output", "over_usd", "end_reason", "usage_source", "upstream", "ttft_ms", "duration_ms", "closed_ns",
     "leases", "gap_p99_ms",
 )  # fmt: skip
-closing_values = attrgetter(*_CLOSING, "id")
+closing_values = attrgetter(*CLOSING, "id")
 # What a reserve fills in; the other columns have their value of an open hold by DEFAULT (fewer values to bind).
-_OPENING = tuple(name for name in HoldRow.__struct_fields__ if name not in _CLOSING or name == "lease_output")
-opening_values = attrgetter(*_OPENING)
+OPENING = tuple(name for name in HoldRow.__struct_fields__ if name not in CLOSING or name == "lease_output")
+opening_values = attrgetter(*OPENING)
 
 SELECT_ACCOUNT = f"SELECT {_columns(Account)} FROM account"  # noqa: S608
 SELECT_KEY = f"SELECT {_columns(Key)} FROM api_key"  # noqa: S608
 _ACCOUNT = SELECT_ACCOUNT + " WHERE id = ?"
 _ACCOUNT_NAMED = SELECT_ACCOUNT + " WHERE name = ?"
-_KEY = SELECT_KEY + " WHERE id = ?"
+READ_KEY = SELECT_KEY + " WHERE id = ?"
 _USAGE_DAY = f"SELECT {_columns(UsageDay)} FROM usage_day WHERE account_id = ? AND day = ?"  # noqa: S608
 _USAGE_MODEL = (
     f"SELECT {_columns(UsageModel)} FROM usage_model"  # noqa: S608
     " WHERE account_id = ? AND day = ? AND key_id = ? AND model = ?"
 )
-_HOLD = f"SELECT {_columns(HoldRow)} FROM hold WHERE id = ?"  # noqa: S608
-INSERT_HOLD = _insert("hold", _OPENING)
-UPDATE_HOLD = f"UPDATE hold SET {' = ?, '.join(_CLOSING)} = ? WHERE id = ? AND state = 'open'"  # noqa: S608
+READ_HOLD = f"SELECT {_columns(HoldRow)} FROM hold WHERE id = ?"  # noqa: S608
+INSERT_HOLD = _insert("hold", OPENING)
+UPDATE_HOLD = f"UPDATE hold SET {' = ?, '.join(CLOSING)} = ? WHERE id = ? AND state = 'open'"  # noqa: S608
 _WRITE_DAY = _upsert("usage_day", UsageDay, "account_id, day")
 _WRITE_MODEL = _upsert("usage_model", UsageModel, "account_id, day, key_id, model")
 _WRITE_ACCOUNT = _upsert("account", Account, "id")
 _WRITE_KEY = _upsert("api_key", Key, "id")
 _HOLD_FIELDS = HoldRow.__struct_fields__
-_ATTEMPTS = f"SELECT {_columns(Attempt)} FROM idempotency WHERE key_id = ? AND name = ?"  # noqa: S608
-_FORGET_ATTEMPTS = "DELETE FROM idempotency WHERE key_id = ? AND name = ?"
-_INSERT_ATTEMPT = _insert("idempotency", Attempt.__struct_fields__)
-_KEEP_REPLY = "UPDATE idempotency SET reply = ? WHERE hold_id = ?"
+ATTEMPTS = f"SELECT {_columns(Attempt)} FROM idempotency WHERE key_id = ? AND name = ?"  # noqa: S608
+FORGET_ATTEMPTS = "DELETE FROM idempotency WHERE key_id = ? AND name = ?"
+INSERT_ATTEMPT = _insert("idempotency", Attempt.__struct_fields__)
+KEEP_REPLY = "UPDATE idempotency SET reply = ? WHERE hold_id = ?"
 _AUDIT = "INSERT INTO audit (at_ns, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
 
 Values = tuple[Any, ...]
@@ -103,7 +104,7 @@ def _flat(row: Account | Key) -> Values:
 class SqliteBook:
     """The rows of one batch. Use ``write`` before reading the tables by SQL, and before COMMIT."""
 
-    def __init__(self, connection: sqlite3.Connection, open_holds: Mapping[str, HoldRow]) -> None:
+    def __init__(self, connection: Connection, open_holds: Mapping[str, HoldRow]) -> None:
         """``open_holds``: those of the last commit, by id. They are copied before they change, never changed."""
         self.connection = connection
         self.touched_holds: dict[str, HoldRow] = {}
@@ -147,7 +148,7 @@ class SqliteBook:
         """The API key by id."""
         found = self.touched_keys.get(key_id)
         if found is None:
-            row = self.connection.execute(_KEY, (key_id,)).fetchone()
+            row = self.connection.execute(READ_KEY, (key_id,)).fetchone()
             if row is None:
                 return None
             found = self.touched_keys[key_id] = key_of(row)
@@ -196,7 +197,7 @@ class SqliteBook:
         return found
 
     def _load_hold(self, hold_id: str) -> HoldRow | None:
-        row = self.connection.execute(_HOLD, (hold_id,)).fetchone()
+        row = self.connection.execute(READ_HOLD, (hold_id,)).fetchone()
         return None if row is None else HoldRow(**dict(zip(_HOLD_FIELDS, row, strict=True)))
 
     def add_hold(self, row: HoldRow) -> None:
@@ -211,7 +212,7 @@ class SqliteBook:
         if index not in self._attempts:
             self._attempts[index] = [
                 Attempt(**dict(zip(Attempt.__struct_fields__, row, strict=True)))
-                for row in self.connection.execute(_ATTEMPTS, index)
+                for row in self.connection.execute(ATTEMPTS, index)
             ]
         return self._attempts[index]
 
@@ -243,10 +244,10 @@ class SqliteBook:
 
     def _write_attempts(self) -> None:
         for attempt in self._new_attempts:
-            self.connection.execute(_FORGET_ATTEMPTS, (attempt.key_id, attempt.name))
-            self.connection.execute(_INSERT_ATTEMPT, astuple(attempt))
+            self.connection.execute(FORGET_ATTEMPTS, (attempt.key_id, attempt.name))
+            self.connection.execute(INSERT_ATTEMPT, astuple(attempt))
         if self._replies:
-            self.connection.executemany(_KEEP_REPLY, self._replies)
+            self.connection.executemany(KEEP_REPLY, self._replies)
         self._new_attempts.clear()
         self._replies.clear()
 

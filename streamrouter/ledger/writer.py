@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,7 +18,7 @@ from typing import Any
 from streamrouter.errors import Refusal
 from streamrouter.ledger.engine import Committed, Failed
 from streamrouter.ledger.operations import Operation, ReserveOperation
-from streamrouter.ledger.sqlite import Verdict, verdict
+from streamrouter.ledger.verdicts import DATABASE_ERRORS, Verdict, told, verdict
 
 BATCH = 256  # operations a commit: at 128 in flight the cost per request no longer falls
 LAZY_S = 0.020  # how long a settlement waits for a reserve to ride with
@@ -59,6 +58,7 @@ class Writer:
         self._dead = False
         self.trouble: str | None = None
         self._failing = False
+        self._doubtful = False
         self._task = asyncio.create_task(self._run(), name="ledger writer")
         self._task.add_done_callback(self._ended)
 
@@ -73,10 +73,10 @@ class Writer:
         ``first``: before what waits already (a hold that nobody took must not stand in the way of the next reserve).
         """
         if self._dead:
-            operation.failed(_unavailable())
+            operation.failed(unavailable())
             return
         if not operation.kept and (self._closing or self.trouble is not None):
-            operation.failed(_unavailable())
+            operation.failed(unavailable())
             return
         if isinstance(operation, ReserveOperation):
             if self._reserves >= self._max_waiting:
@@ -91,6 +91,11 @@ class Writer:
             self._go.set()
         elif self._timer is None:
             self._timer = self._loop.call_later(LAZY_S, self._go.set)
+
+    def examine(self) -> None:
+        """Find out whether the books can be written: there may be trouble that no operation has met yet."""
+        self._doubtful = True
+        self._go.set()
 
     async def close(self, timeout_s: float) -> bool:
         """Commit what waits and stop. False: something is still unwritten after ``timeout_s``."""
@@ -108,7 +113,8 @@ class Writer:
             await self._until_due()
             await self._gather()
             batch = self._take()
-            if batch or self.trouble is not None:  # an empty batch finds out whether the file can be written again
+            if batch or self._doubtful or self.trouble is not None:  # an empty batch finds out how things are
+                self._doubtful = False
                 await self._write(batch)
 
     async def _until_due(self) -> None:
@@ -153,7 +159,7 @@ class Writer:
     async def _write(self, batch: list[Operation]) -> None:
         try:
             committed = await self._commit(batch)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             self._undone(batch, error)
             return
         self._failing = False
@@ -177,9 +183,12 @@ class Writer:
         judged = verdict(error)
         if judged is Verdict.FATAL or judged is Verdict.FAULT:
             self._queue.extendleft(reversed(batch))
-            raise _Fatal(f"the ledger's file failed: {error}")
+            raise _Fatal(f"{told(error)[0]} failed: {error}")
         self._failing = True
-        reason = _FULL if judged is Verdict.FULL else f"the ledger's file cannot be written: {error}"
+        subject, shown = told(error)
+        reason = _FULL if judged is Verdict.FULL else f"{subject} cannot be written: {shown}"
+        if self.trouble is None and shown != str(error):
+            log.error("%s cannot be written: %s", subject, error)
         self._queue.extendleft(reversed(batch))
         self._refuse_others(reason)
 
@@ -192,7 +201,7 @@ class Writer:
             if operation.kept:
                 self._queue.append(operation)
             else:
-                operation.failed(_unavailable())
+                operation.failed(unavailable())
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._stop_timer()
@@ -208,10 +217,11 @@ class Writer:
         self._dead = True
         self.trouble = reason
         while self._queue:
-            self._queue.popleft().failed(_unavailable())
+            self._queue.popleft().failed(unavailable())
 
 
-def _unavailable() -> Refusal:
+def unavailable() -> Refusal:
+    """What everybody is told while the books cannot be written."""
     message = "The ledger cannot be written at the moment, so no request is admitted. Try again soon."
     return Refusal("ledger_unavailable", message, retry_after_s=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from streamrouter import __version__
+from streamrouter.config import place
 from streamrouter.config.load import Loaded
 from streamrouter.policy.money import usd_to_nano
 from streamrouter.process.console import PAGE
@@ -38,7 +39,7 @@ def banner(
     key = secret or f"${_key_variable(surface.name)}"
     state = " (created)" if created else ""
     lines = [
-        f"streamrouter {__version__}   ledger {config.ledger.path}{state}   config {loaded.source}",
+        f"streamrouter {__version__}   ledger {place.shown(config.ledger.path)}{state}   config {loaded.source}",
         f"Upstreams  {upstreams or 'none'}",
         f"API        {base}{surface.base_path}",
         *(f"           {base}{other.base_path}   ({other.name})" for other in config.surface[1:]),

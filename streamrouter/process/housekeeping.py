@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sqlite3
 from collections.abc import Callable
 
 from streamrouter.errors import Refusal
 from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.verdicts import DATABASE_ERRORS
 from streamrouter.ops.logs import Log
 from streamrouter.ops.memory import trim
 from streamrouter.ops.metrics import Metrics
@@ -39,7 +39,7 @@ class Housekeeping:
             await asyncio.to_thread(trim)  # the C call lets go of the interpreter
             try:
                 await self.once()
-            except (Refusal, sqlite3.Error) as error:  # not now: the next round finds the file well, or does not
+            except (Refusal, *DATABASE_ERRORS) as error:  # not now: the next round finds the file well, or does not
                 self._log.event("warning", "housekeeping_skipped", detail=str(error))
 
     async def once(self) -> None:

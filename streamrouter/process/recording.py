@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 
 from streamrouter.admin.watch import Watch
 from streamrouter.errors import Refusal
 from streamrouter.ledger import rollups
 from streamrouter.ledger.ledger import Ledger
+from streamrouter.ledger.verdicts import DATABASE_ERRORS
 from streamrouter.ops.logs import Log
 from streamrouter.ops.series import MINUTE_S, STEP_S
 
@@ -48,7 +48,7 @@ class Recording:
     async def _write(self, now_s: int, *, whole: bool) -> None:
         try:
             await self._ledger.act(rollups.write, self._watch.minutes(now_s, whole=whole))
-        except (Refusal, sqlite3.Error) as error:
+        except (Refusal, *DATABASE_ERRORS) as error:
             self._log.event("warning", "rollup_skipped", detail=str(error))
         else:
             self._watch.written(now_s)

@@ -26,15 +26,19 @@ from streamrouter import __version__
 from streamrouter.app import App, make_upstreams
 from streamrouter.clock import Clock, SystemClock
 from streamrouter.config.load import Loaded
-from streamrouter.control import ControlServer, socket_path
+from streamrouter.config.place import is_database
+from streamrouter.control import ControlServer
 from streamrouter.errors import ConfigError
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ops.foreign import Foreign
 from streamrouter.ops.logs import Log, where
+from streamrouter.ops.meeting import socket_path
 from streamrouter.ops.metrics import Metrics
 from streamrouter.ops.tracing import open_tracing
 from streamrouter.process.banner import banner
 from streamrouter.process.console import console_page
+from streamrouter.process.elsewhere import Elsewhere
+from streamrouter.process.first import first_key
 from streamrouter.process.housekeeping import Housekeeping
 from streamrouter.process.lag import LoopLag
 from streamrouter.process.leaving import Leaving
@@ -49,7 +53,6 @@ from streamrouter.server.server import Server
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_FATAL = 70  # the ledger cannot be trusted any more: never serve unmetered
-FIRST_ACCOUNT = "default"
 _LEAVES_WITHIN_S = 30.0  # beside its drain time, a process that somebody waits for: it writes and closes its books
 
 
@@ -86,7 +89,7 @@ class _Process:
         tracing = open_tracing(os.environ) if config.tracing.enabled else None
         self._sockets = sockets = open_sockets(config.server, os.environ)
         watchdog = asyncio.create_task(self._manager.watch())
-        new_file = not os.path.exists(config.ledger.path)
+        is_new = not os.path.exists(config.ledger.path)
         ledger = await self._open(sockets)
         page = await self._page(ledger, sockets)
         metrics = Metrics(config.models, config.upstreams)
@@ -100,12 +103,13 @@ class _Process:
         self._reloader = Reloader(self._loaded, self._again, app, server, self._log, metrics)
         self._reloader.around = self._manager.reloading
         await control.start()
-        account, secret = await self._first_key(ledger)
+        account, secret = await first_key(ledger, config)
         await server.start()
         await machines.start()
         self._signals()
         host, port = sockets.api[0].getsockname()[:2]
-        self._say(banner(self._loaded, host, port, created=new_file, account=account, secret=secret, console=page))
+        created = secret is not None if is_database(config.ledger.path) else is_new
+        self._say(banner(self._loaded, host, port, created=created, account=account, secret=secret, console=page))
         self._started(host, port)
         recording = Recording(ledger, app.watch, lambda: len(app.gateway.in_flight), self._log)
         await self._until_stopped(
@@ -113,6 +117,7 @@ class _Process:
             _warm(app),
             Housekeeping(ledger, self._log, metrics, lambda: not app.gateway.in_flight).run(),
             self._reloader.run(),
+            Elsewhere(ledger, app.stop_key).run(),
             LoopLag(metrics.lagged).run(),
         )
         await self._leave(app, server)
@@ -165,7 +170,7 @@ class _Process:
 
     def _control(self, ledger: Ledger, app: App) -> ControlServer:
         return ControlServer(
-            socket_path(self._config.ledger.path),
+            socket_path(self._config.ledger.path, ledger.boot),
             ledger,
             lambda: self._reloader.config,
             app.stop_key,
@@ -196,18 +201,6 @@ class _Process:
             sockets.close()
             await ledger.close()
             raise
-
-    async def _first_key(self, ledger: Ledger) -> tuple[str, str | None]:
-        """A first account and key on an empty ledger, so that the first request works; no key on every later start."""
-        accounts = await ledger.accounts()
-        if accounts:
-            return accounts[0].name, None
-        defaults = self._config.defaults
-        caps = {name: getattr(defaults, name) for name in defaults.__struct_fields__}
-        await ledger.create_account(FIRST_ACCOUNT, caps)
-        surface = self._config.surface[0]
-        _, secret = await ledger.create_key(FIRST_ACCOUNT, surface.name, surface.key_prefix, None, surface.concurrency)
-        return FIRST_ACCOUNT, secret
 
     def _signals(self) -> None:
         loop = asyncio.get_running_loop()

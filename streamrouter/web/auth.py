@@ -20,9 +20,11 @@ _MOST_KEY_BYTES = 256
 
 
 class KeyBook(Protocol):
-    """Where keys are known (the ledger's memory, current as of its last commit)."""
+    """Where keys are known: the ledger's memory, current as of its last commit, and where it is shared, the ledger."""
 
     def key_by_hash(self, digest: bytes) -> tuple[Key, Account] | None: ...
+
+    async def find(self, digest: bytes) -> tuple[Key, Account] | None: ...
 
 
 def presented_key(scope: Scope, surface: SurfaceConfig) -> bytes | None:
@@ -39,7 +41,7 @@ def presented_key(scope: Scope, surface: SurfaceConfig) -> bytes | None:
     return None
 
 
-def authenticate(scope: Scope, surface: SurfaceConfig, keys: KeyBook, now_ns: int) -> Caller:
+async def authenticate(scope: Scope, surface: SurfaceConfig, keys: KeyBook, now_ns: int) -> Caller:
     """The caller, or a Refusal (401). A key of another surface is as unknown as one that never was.
 
     ``now_ns`` (Unix time) is what the end of a rotated key is measured by.
@@ -48,7 +50,10 @@ def authenticate(scope: Scope, surface: SurfaceConfig, keys: KeyBook, now_ns: in
     if not secret:
         ways = " or ".join("Authorization: Bearer" if way == "bearer" else way for way in surface.auth)
         raise Refusal("missing_api_key", f"Send your API key in the header {ways}.")
-    found = keys.key_by_hash(secret_hash(secret)) if len(secret) <= _MOST_KEY_BYTES else None
+    found = None
+    if len(secret) <= _MOST_KEY_BYTES:
+        digest = secret_hash(secret)
+        found = keys.key_by_hash(digest) or await keys.find(digest)  # another process may have made it just now
     if found is None or found[0].surface != surface.name:
         raise Refusal("invalid_api_key", "This API key is not valid here. Check that it was copied whole.")
     key, account = found

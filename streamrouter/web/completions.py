@@ -77,7 +77,7 @@ class Completions:
     async def _serve(self, scope: Scope, receive: Receive, request_id: str, reply: HttpReply) -> None:
         if scope["method"] != "POST":
             raise Refusal("method_not_allowed", "Chat completions are asked for with POST.", allow="POST, OPTIONS")
-        caller = authenticate(scope, self._surface, self._gateway.ledger, self._clock.now_ns())
+        caller = await authenticate(scope, self._surface, self._gateway.ledger, self._clock.now_ns())
         if self._draining():
             raise Refusal("server_shutdown", "The server is shutting down. Retry in a moment.", retry_after_s=1)
         check_media_type(scope)

@@ -43,8 +43,8 @@ class SurfacePages:
             Route(prefix + "/dashboard/billing/usage", self.billing_usage, methods=["GET"]),
         ]
 
-    def _caller(self, request: Request) -> Caller:
-        return authenticate(request.scope, self._surface, self._gateway.ledger, self._gateway.clock.now_ns())
+    async def _caller(self, request: Request) -> Caller:
+        return await authenticate(request.scope, self._surface, self._gateway.ledger, self._gateway.clock.now_ns())
 
     def _json(self, request: Request, value: object) -> Response:
         response = Response(orjson.dumps(value), media_type="application/json", headers={"Cache-Control": "no-store"})
@@ -56,14 +56,14 @@ class SurfacePages:
 
     async def models(self, request: Request) -> Response:
         """The models that the caller's key may use."""
-        caller = self._caller(request)
+        caller = await self._caller(request)
         visible = self._gateway.catalog_of(self._surface).visible((caller.account.models, caller.key.models))
         data = [model_object(model, self._started_s) for model in visible]
         return self._json(request, {"object": "list", "data": data})
 
     async def chat_models(self, request: Request) -> Response:
         """Each model's key, name and upper limit, as WeryAI's clients read it."""
-        caller = self._caller(request)
+        caller = await self._caller(request)
         visible = self._gateway.catalog_of(self._surface).visible((caller.account.models, caller.key.models))
         data = [
             {
@@ -78,7 +78,7 @@ class SurfacePages:
 
     async def model(self, request: Request) -> Response:
         """One model; ids may contain ``/`` and ``:``. A model that the key may not use does not exist for it."""
-        caller = self._caller(request)
+        caller = await self._caller(request)
         name = request.path_params["model"]
         try:
             model = self._gateway.catalog_of(self._surface).resolve(name, caller.account.models, caller.key.models)
@@ -88,19 +88,19 @@ class SurfacePages:
 
     async def stream(self, request: Request) -> Response:
         """The rest of a resumable stream of this key."""
-        response = self._streams.continued(request, self._caller(request))
+        response = self._streams.continued(request, await self._caller(request))
         response.raw_headers.extend(self._cors.headers(request.scope))
         return response
 
     async def usage(self, request: Request) -> Response:
         """What this key's account has used today and may still spend."""
-        caller = self._caller(request)
+        caller = await self._caller(request)
         usage = await self._gateway.ledger.usage(caller.account.id)
         return self._json(request, usage_object(usage))
 
     async def subscription(self, request: Request) -> Response:
         """NextChat asks here for the balance: ``hard_limit_usd`` is all that was ever credited."""
-        usage = await self._gateway.ledger.usage(self._caller(request).account.id)
+        usage = await self._gateway.ledger.usage((await self._caller(request)).account.id)
         limit = usage.credited / 1e9 if not usage.unlimited else 1e9
         return self._json(
             request,
@@ -115,7 +115,7 @@ class SurfacePages:
 
     async def billing_usage(self, request: Request) -> Response:
         """NextChat's other half: ``total_usage`` in US cents."""
-        usage = await self._gateway.ledger.usage(self._caller(request).account.id)
+        usage = await self._gateway.ledger.usage((await self._caller(request)).account.id)
         return self._json(request, {"object": "list", "total_usage": usage.spent / 1e7})
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from streamrouter.config.place import shown
+from streamrouter.ledger.lock import Lock
 from tests.cli.conftest import Command
 
 
@@ -77,3 +79,18 @@ def test_reports_and_keys_with_a_reference(funded: Command) -> None:
     first = funded.json("key", "create", "bob", "--ref", "k")
     assert funded.json("key", "create", "bob", "--ref", "k")["id"] == first["id"]
     assert funded.text("key", "create", "bob", "--ref", "k").startswith("Already made: ")
+
+
+def test_a_files_books_are_copied_into_a_database(funded: Command, database: str) -> None:
+    Path(f"{funded.config}.url").write_text(database)
+    told = funded.json("ledger", "copy", f"file:{funded.config}.url")
+    assert (told["copied"], told["rows"]["account"], told["rows"]["entry"]) == (shown(database), 1, 2)
+    code, error = funded.error("ledger", "copy", database)
+    assert (code, error["code"]) == (3, "ledger_unavailable") and "in use" in error["message"]
+    assert funded.error("ledger", "copy", "other.db")[1]["code"] == "invalid_value"
+    lock = Lock(funded.ledger)
+    assert "another streamrouter" in funded.error("ledger", "copy", database)[1]["message"]
+    lock.release()
+    funded.ledger = database
+    assert funded.json("balance", "bob")["credited_usd"] == "20.00" and funded.json("ledger", "check")["ok"]
+    assert funded.error("ledger", "copy", database)[1]["code"] == "invalid_value"

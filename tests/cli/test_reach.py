@@ -19,12 +19,15 @@ from streamrouter.admin.desk import AdminError
 from streamrouter.cli.options import Options, Refused
 from streamrouter.cli.reach import session
 from streamrouter.clock import SystemClock
+from streamrouter.config.place import shown
 from streamrouter.config.schema import Config, LedgerConfig
-from streamrouter.control import ControlServer, socket_path
+from streamrouter.control import ControlServer
 from streamrouter.errors import LedgerError
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.lock import Lock
+from streamrouter.ops.meeting import socket_path
 from tests.cli.conftest import Command
+from tests.support.postgres import PASSWORD
 
 
 async def _serve(path: str, ready: threading.Event, stop: asyncio.Event) -> None:
@@ -132,3 +135,37 @@ def test_a_session_opens_the_file_once_or_asks_the_server(command: Command, requ
     request.getfixturevalue("server")
     with session(options) as ask:
         assert ask("user.list", {})[0]["user"] == "bob"
+
+
+def test_a_ledger_in_a_database_is_worked_on_directly_and_made_by_no_mistake(command: Command, database: str) -> None:
+    """By its URL in a file of its own; the password is in nothing that is said."""
+    command.ledger = f"file:{command.config}.url"
+    Path(f"{command.config}.url").write_text(f"{database}\n")
+    code, error = command.error("usage", "bob")
+    assert (code, error["code"]) == (1, "not_found")
+    assert error["message"] == f"there is no ledger {shown(database)}; `streamrouter user create NAME` makes one"
+    assert command.json("user", "create", "bob")["user"] == "bob"
+    assert command.json("key", "create", "bob")["key"]
+    assert [row["user"] for row in command.json("user", "list")] == ["bob"]
+    assert command.error("ledger", "backup", "/tmp/x")[1]["code"] == "backup_failed"
+    assert command.error("tail")[1]["message"].startswith(f"no server of {shown(database)} is listening")
+    plan = command.json("check")
+    assert plan["ledger"] == {"path": shown(database), "exists": None}
+    assert PASSWORD not in command.run("check").output
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "said"),
+    [
+        (f"postgresql://u:{PASSWORD}@127.0.0.1:1/books", "ledger_unavailable", "Connection refused"),
+        (f"postgresql://u:{PASSWORD}/@127.0.0.1:1/books", "config_invalid", "expected a URL such as"),
+        (f"mysql://u:{PASSWORD}@127.0.0.1:1/books", "config_invalid", "begins with postgresql://"),
+        ("file:/nowhere", "config_invalid", "cannot read /nowhere"),
+    ],
+)
+def test_a_database_that_is_not_to_be_had(command: Command, place: str, code: str, said: str) -> None:
+    command.ledger = place
+    for words in (("usage", "bob"), ("ledger", "export"), ("serve", "--port", "0")):
+        exit_code, error = command.error(*words)
+        assert exit_code == (3 if code == "ledger_unavailable" and "serve" not in words else 1)
+        assert error["code"] == code and said in error["message"] and PASSWORD not in error["message"]

@@ -143,6 +143,31 @@ def test_a_secret_of_a_file_beside_the_configuration(folder: Path) -> None:
     assert load(name, {"WHERE": "sk-direct"}, {}).config.upstreams["main"].api_key == "sk-direct"
 
 
+def test_the_ledgers_url_may_be_in_a_file_of_its_own(folder: Path) -> None:
+    """Relative to the configuration; what the command line or the environment names, to where we are."""
+    (folder / "etc").mkdir()
+    write(folder, "postgresql://u:hunter2@db/books\n", "etc/url")
+    write(folder, "postgresql://u:hunter2@db/here\n", "url")
+    name = write(folder, MINIMAL + '[ledger]\npath = "file:url"\n', "etc/s.toml")
+    assert load(name, {}, {}).config.ledger.path == "postgresql://u:hunter2@db/books"
+    assert load(name, {"STREAMROUTER_LEDGER": "file:url"}, {}).config.ledger.path == "postgresql://u:hunter2@db/here"
+    assert load(name, {"STREAMROUTER_LEDGER": "file:none"}, {"ledger.path": "l.db"}).config.ledger.path == "l.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("postgresql://u:hunter/2@db/books", "ledger.path: expected a URL such as postgresql://USER:"),
+        ("mysql://u:hunter2@db/books", "ledger.path: expected a file's path, or a URL that begins with postgresql://"),
+        ("file:none", "ledger.path: cannot read none: No such file"),
+    ],
+)
+def test_a_place_that_is_none_for_a_ledger(folder: Path, url: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=f"^command line: {what}") as caught:
+        load(None, {}, {"ledger.path": url})
+    assert "hunter" not in str(caught.value)
+
+
 def test_the_default_of_max_tokens_follows_a_lower_ceiling(folder: Path) -> None:
     models = load(write(folder, f"{MINIMAL}max_output_tokens = 100\n[models.b]\n"), {}, {}).config.models
     assert models["demo"].default_max_tokens == 100

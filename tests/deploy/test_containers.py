@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from streamrouter.config.load import load
+from streamrouter.config.place import fault_of, is_database, shown
 from streamrouter.config.schema import Config
 from tests.support.server import Server
 
@@ -142,6 +143,67 @@ def test_the_compose_file_runs_the_image_with_a_root_that_nobody_writes_to() -> 
     assert int(service["stop_grace_period"].rstrip("s")) > Config(upstreams={}, models={}).server.drain_timeout_s
 
 
+@pytest.fixture(scope="module")
+def shared() -> dict[str, Any]:
+    """The compose file with a database."""
+    found: dict[str, Any] = yaml.safe_load((DOCKER / "compose.postgres.yaml").read_text())
+    return found
+
+
+def test_on_postgres_every_process_is_the_same_hardened_one(shared: dict[str, Any]) -> None:
+    alone = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["streamrouter"]
+    services = shared["services"]
+    assert set(services) == {"streamrouter", "second", "postgres"}
+    assert services["second"]["profiles"] == ["two"]
+    assert services["second"]["ports"] != services["streamrouter"]["ports"]
+    for name in ("streamrouter", "second"):
+        service = services[name]
+        for key in ("image", "build", "restart", "read_only", "cap_drop", "security_opt", "ulimits"):
+            assert service[key] == alone[key]
+        assert service["stop_grace_period"] == alone["stop_grace_period"]
+        assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+        assert "volumes" not in service and set(service["tmpfs"]) >= {"/tmp", "/data"}
+        assert set(alone["environment"]) | {"STREAMROUTER_LEDGER"} == set(service["environment"])
+        assert service["ports"][0].startswith("127.0.0.1:")
+
+
+def test_no_secret_of_it_is_written_anywhere_and_the_database_is_reached_from_it_alone(shared: dict[str, Any]) -> None:
+    text = (DOCKER / "compose.postgres.yaml").read_text()
+    assert "PASSWORD:" not in text and "CHANGEME" not in text.upper()
+    services = shared["services"]
+    named = services["streamrouter"]["environment"]["STREAMROUTER_LEDGER"]
+    assert named == "file:/run/secrets/" + services["streamrouter"]["secrets"][0]
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == (
+        "/run/secrets/" + services["postgres"]["secrets"][0]
+    )
+    ignored = (ROOT / ".gitignore").read_text()
+    assert all(each["file"].startswith("./secrets/") for each in shared["secrets"].values())
+    assert "/deploy/docker/secrets/" in ignored
+    postgres = services["postgres"]
+    assert "ports" not in postgres and postgres["networks"] == ["ledger"]
+    assert shared["networks"]["ledger"]["internal"] is True
+    assert postgres["read_only"] is True and postgres["cap_drop"] == ["ALL"] and "healthcheck" in postgres
+    assert [volume.split(":")[0] for volume in postgres["volumes"]] == list(shared["volumes"])
+
+
+def test_its_commands_make_what_it_takes(shared: dict[str, Any], tmp_path: Path) -> None:
+    """Those of its head, in an empty folder; the address that they write is one that the image's program takes."""
+    lines = (DOCKER / "compose.postgres.yaml").read_text().splitlines()
+    made = [line[1:].split("  for the users")[0] for line in lines if line.startswith("#   ") and "secrets" in line]
+    script = "; ".join(line.strip() for line in made).replace("cd deploy/docker && ", "")
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, timeout=30)
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    for each in shared["secrets"].values():
+        assert (tmp_path / each["file"]).stat().st_mode & 0o777 == 0o644
+    url = loaded(DOCKER / "streamrouter.toml", STREAMROUTER_LEDGER=f"file:{tmp_path}/secrets/ledger-url").ledger.path
+    assert is_database(url) and fault_of(url) == "" and shown(url) == "postgresql://streamrouter@postgres/streamrouter"
+    assert (tmp_path / "secrets/postgres-password").read_text().strip() in url
+
+
+def test_the_image_can_speak_to_it() -> None:
+    assert any("'.[postgres]'" in rest for rest in of("RUN"))
+
+
 # -- Kubernetes
 
 
@@ -202,3 +264,26 @@ def test_it_may_do_nothing_that_it_need_not(manifests: dict[str, Any], config: C
     assert mounts[os.path.dirname(config.ledger.path)] == claim["metadata"]["name"]
     assert {volume["name"] for volume in pod["volumes"]} | {claim["metadata"]["name"]} == set(mounts.values())
     assert os.path.dirname(environment()["STREAMROUTER_CONFIG"]) in mounts
+
+
+def test_on_postgres_it_is_the_same_pod_without_a_volume(manifests: dict[str, Any], tmp_path: Path) -> None:
+    found = yaml.safe_load_all((ROOT / "deploy/kubernetes/streamrouter.postgres.yaml").read_text())
+    shared = {manifest["kind"]: manifest for manifest in found}
+    assert set(shared) == {"ConfigMap", "Service", "Deployment", "PodDisruptionBudget"}
+    assert shared["Service"] == manifests["Service"]
+    spec = shared["Deployment"]["spec"]
+    assert spec["replicas"] > shared["PodDisruptionBudget"]["spec"]["minAvailable"] >= 1
+    assert spec["selector"] == shared["PodDisruptionBudget"]["spec"]["selector"]
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    pod, alone = (each["spec"]["template"] for each in (shared["Deployment"], manifests["StatefulSet"]))
+    assert pod["metadata"] == alone["metadata"]
+    ours, theirs = pod["spec"]["containers"][0], alone["spec"]["containers"][0]
+    assert {name for name in theirs if ours[name] != theirs[name]} == {"envFrom", "volumeMounts"}
+    assert [mount for mount in theirs["volumeMounts"] if mount not in ours["volumeMounts"]] == [
+        {"name": "data", "mountPath": "/data"}
+    ]
+    file = tmp_path / "streamrouter.toml"
+    file.write_text(shared["ConfigMap"]["data"]["streamrouter.toml"])
+    alone_file = manifests["ConfigMap"]["data"]["streamrouter.toml"]
+    assert file.read_text().replace("${STREAMROUTER_LEDGER}", "/data/ledger.db") == alone_file
+    assert is_database(loaded(file, STREAMROUTER_LEDGER="postgresql://u:p@h/d").ledger.path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamrouter.config.load import load
+from streamrouter.ops.meeting import SERVICE
 from tests.support.ports import free_ports
 
 UNITS = Path(__file__).parent.parent.parent / "deploy/systemd"
@@ -76,4 +77,6 @@ def test_the_service_is_one_that_tells_keeps_and_drains() -> None:
     assert int(found["TimeoutStopSec"].rstrip("s")) > 120 + 30  # server.drain_timeout_s, and to close the books
     assert load(str(UNITS / "streamrouter.toml"), {}, {}).config.console.enabled  # at 127.0.0.1, as the socket is
     assert "ListenStream=127.0.0.1:8000" in (UNITS / "streamrouter.socket").read_text().splitlines()
-    assert f"/var/lib/{found['StateDirectory']}/ledger.db" in found["ExecStart"]
+    assert found["Environment"] == f"STREAMROUTER_LEDGER=/var/lib/{found['StateDirectory']}/ledger.db"
+    assert list(found).index("Environment") < list(found).index("EnvironmentFile")
+    assert Path("/run") / found["RuntimeDirectory"] == SERVICE and found["RuntimeDirectoryMode"] == "0700"

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from itertools import count
 from typing import Any
 
+import psycopg
+
+from streamrouter.config.place import is_database
 from streamrouter.config.schema import LedgerConfig
 from streamrouter.ledger import rules
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Account, Attempt, Hold, HoldRow, Key, Reserve, UsageDay, UsageModel
 from streamrouter.policy.endings import Ending
@@ -22,15 +26,47 @@ DAY = 20_000
 NOON_NS = (DAY * 86_400 + 43_200) * 1_000_000_000
 PRICE = Price(input=150_000, output=600_000, cache_read=75_000)  # pico-USD: 150 and 600 nano-USD a token
 FAST = LedgerConfig(durability="normal", busy_timeout_s=0.1)
+SHARED = LedgerConfig(durability="normal", busy_timeout_s=5.0)  # others may have a row: that is no fault
 _numbers = count(1)
+
+
+# A clock in the database, in the place of its own for whoever looks into ``public`` first.
+HOLDABLE = """
+    CREATE TABLE held_clock (ns bigint NOT NULL);
+    INSERT INTO held_clock VALUES (0);
+    CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
+        $$SELECT timestamptz 'epoch' + ns / 1000 * interval '1 microsecond' FROM public.held_clock$$;
+"""
 
 
 class HeldClock:
     """A clock that moves only when told; wall and boot time can be moved apart."""
 
     def __init__(self, now_ns: int = NOON_NS) -> None:
-        self.wall_ns = now_ns
+        self._wall_ns = now_ns
         self.boot_s = 1000.0
+        self._database: psycopg.Connection | None = None
+
+    @property
+    def wall_ns(self) -> int:
+        return self._wall_ns
+
+    @wall_ns.setter
+    def wall_ns(self, now_ns: int) -> None:
+        self._wall_ns = now_ns
+        if self._database is not None:
+            self._database.execute("UPDATE held_clock SET ns = %s", (now_ns,))
+
+    @contextmanager
+    def held(self, place: str) -> Iterator[str]:
+        """The place of a ledger, with its database's clock being this one."""
+        if not is_database(place):
+            yield place
+            return
+        with closing(psycopg.connect(place, autocommit=True)) as self._database:
+            self.wall_ns = self._wall_ns
+            yield place + "?options=-csearch_path%3Dpublic,pg_catalog"
+        self._database = None
 
     def now_ns(self) -> int:
         return self.wall_ns
@@ -148,12 +184,15 @@ def no_fatal(message: str) -> None:
 
 @asynccontextmanager
 async def opened(path: str, clock: HeldClock | None = None, **options: Any) -> AsyncIterator[Ledger]:
-    settings: dict[str, Any] = {"config": FAST, "on_fatal": no_fatal, "ballast_bytes": 4096, **options}
-    ledger = await Ledger.open(path, clock=clock or HeldClock(), **settings)
-    try:
-        yield ledger
-    finally:
-        await ledger.close()
+    config = SHARED if is_database(path) else FAST
+    settings: dict[str, Any] = {"config": config, "on_fatal": no_fatal, "ballast_bytes": 4096, **options}
+    clock = clock or HeldClock()
+    with clock.held(path) as place:
+        ledger = await Ledger.open(place, clock=clock, **settings)
+        try:
+            yield ledger
+        finally:
+            await ledger.close()
 
 
 async def with_key(ledger: Ledger, name: str = "team-a", concurrency: int | None = None, **caps: Any) -> str:
@@ -161,6 +200,25 @@ async def with_key(ledger: Ledger, name: str = "team-a", concurrency: int | None
     await ledger.create_account(name, caps)
     made, _ = await ledger.create_key(name, "main", "sk-", None, concurrency)
     return made.id
+
+
+TABLES = (
+    *("account", "api_key", "usage_day", "usage_model", "usage_archive", "hold", "idempotency", "entry", "audit"),
+    *("person", "invitation", "session", "admin_token", "rollup_minute"),
+)
+
+
+def contents(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    """Every row of the books by table, in an order of their own: the same books are equal, whatever keeps them."""
+    found = {}
+    for table in TABLES:
+        cursor = connection.execute(f"SELECT * FROM {table}")  # noqa: S608 - names of our own
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        for row in rows:
+            row.pop("rowid", None)
+        found[table] = sorted(rows, key=lambda row: repr(sorted(row.items())))
+    return found
 
 
 async def until(condition: Callable[[], object], within_s: float = 5.0) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,24 +9,22 @@ import pytest
 from streamrouter.ids import secret_hash
 from streamrouter.ledger import administration as admin
 from streamrouter.ledger import invariants, rules, schema
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.sqlite_book import SqliteBook
-from tests.ledger.books import DAY, NOON_NS, command, finished, moment
+from tests.ledger.books import DAY, NOON_NS, command, contents, finished, moment
 
 USD = 1_000_000_000
 AT = moment()
 
 
 @pytest.fixture
-def book() -> Iterator[SqliteBook]:
-    raw = sqlite3.connect(":memory:", isolation_level=None)
-    schema.prepare(raw)
-    schema.set_meta(raw, "boot", 1)
-    schema.set_meta(raw, "last_day", DAY)
-    made = SqliteBook(raw, {})
+def book(tables: Connection) -> Iterator[SqliteBook]:
+    schema.set_meta(tables, "boot", 1)
+    schema.set_meta(tables, "last_day", DAY)
+    made = SqliteBook(tables, {})
     yield made
     made.write()
-    assert invariants.check(raw) == []
-    raw.close()
+    assert invariants.check(tables) == []
 
 
 def audit(book: SqliteBook) -> list[str]:
@@ -98,7 +95,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(book: SqliteBook) -> None:
     assert secret.startswith("sk-") and key.hash == secret_hash(secret)
     assert key.display == f"sk-…{secret[-4:]}"
     book.write()
-    assert not any(secret in line for line in book.connection.iterdump())
+    assert secret not in str(contents(book.connection))
     with pytest.raises(ValueError, match="concurrency"):
         admin.create_key(book, AT, "team-a", "main", "sk-", None, 0)
     with pytest.raises(ValueError, match="models"):

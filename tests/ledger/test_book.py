@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,7 @@ from streamrouter.ledger.sqlite_book import SqliteBook
 from tests.ledger.books import NOON_NS, account, book, command, finished, key, moment
 
 
-def sqlite_book(tmp_path: Path) -> SqliteBook:
-    raw = sqlite3.connect(tmp_path / "l.db", isolation_level=None)
+def sqlite_book(raw: sqlite3.Connection) -> SqliteBook:
     schema.prepare(raw)
     made = SqliteBook(raw, {})
     made.add_account(account(credited=10**9))
@@ -22,13 +20,13 @@ def sqlite_book(tmp_path: Path) -> SqliteBook:
 
 
 @pytest.mark.parametrize("kind", ["dict", "sqlite"])
-def test_the_rules_say_the_same_over_every_book(tmp_path: Path, kind: str) -> None:
-    any_book: Book = book(of=account(credited=10**9)) if kind == "dict" else sqlite_book(tmp_path)
+def test_the_rules_say_the_same_over_every_book(kind: str) -> None:
+    raw = sqlite3.connect(":memory:", isolation_level=None)
+    any_book: Book = book(of=account(credited=10**9)) if kind == "dict" else sqlite_book(raw)
     hold = rules.reserve(any_book, command(id="req_1", prepaid=True), moment())
     assert isinstance(hold, Hold)
     assert rules.settle(any_book, "req_1", finished(), NOON_NS).cost == 135_000
     assert any_book.hold("req_2") is None
     row = any_book.account("acct_1")
     assert row is not None and (row.spent, row.reserved) == (135_000, 0)
-    if isinstance(any_book, SqliteBook):
-        any_book.connection.close()
+    raw.close()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,9 +53,9 @@ class Books:
 
 
 @pytest_asyncio.fixture
-async def books(tmp_path: Path) -> AsyncIterator[Books]:
+async def books(place: str) -> AsyncIterator[Books]:
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock) as ledger:
+    async with opened(place, clock) as ledger:
         made = Books(ledger, clock, (await with_key(ledger), await with_key(ledger, "team-b")))
         await made.fill()
         yield made
@@ -116,6 +115,7 @@ async def test_each_filter(books: Books) -> None:
     assert await numbers(books, model="' OR 1 = 1 --") == []
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_the_statements_read_no_more_than_their_span(books: Books) -> None:
     names = ("account", "before", "since", "key", "model", "upstream", "end", "source", "look", "limit")
 

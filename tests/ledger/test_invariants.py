@@ -1,22 +1,28 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from streamrouter.ledger import invariants, rules, schema
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.endings import released
 from tests.ledger.books import DAY, NOON_NS, account, command, finished, key, moment
 
+# What stops a wrong row in Postgres: foreign keys first, which the keys that they refer to depend on.
+_DEFENCES = """
+    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
+        WHERE contype IN ('c', 'f') AND connamespace = 'public'::regnamespace
+    UNION ALL SELECT format('ALTER TABLE %s DISABLE TRIGGER USER', oid::regclass) FROM pg_class
+        WHERE relname IN ('hold', 'entry')"""
+
 
 @pytest.fixture
-def raw() -> Iterator[sqlite3.Connection]:
-    """Books with one hold in every state, and nothing in the file's own way of being broken."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.prepare(connection)
+def raw(tables: Connection) -> Connection:
+    """Books with one hold in every state, and nothing in the database's own way of being broken."""
+    connection = tables
     schema.set_meta(connection, "boot", 1)
     schema.set_meta(connection, "last_day", DAY)
     book = SqliteBook(connection, {})
@@ -28,15 +34,20 @@ def raw() -> Iterator[sqlite3.Connection]:
     rules.settle(book, "req_2", released("cancelled"), NOON_NS)
     rules.recover(book, "req_3", NOON_NS)
     book.write()
-    connection.execute("INSERT INTO entry VALUES ('ent_1', 'acct_1', 'payment', 1000000000, NULL, 0)")
-    connection.execute("DROP TRIGGER hold_closed_no_update")
-    connection.execute("DROP TRIGGER entry_no_update")
-    connection.execute("PRAGMA ignore_check_constraints = ON")
-    yield connection
-    connection.close()
+    columns, values = "(id, account_id, kind, amount, created_ns)", "('ent_1', 'acct_1', 'payment', 1000000000, 0)"
+    connection.execute(f"INSERT INTO entry {columns} VALUES {values}")  # noqa: S608 - of our own
+    if isinstance(connection, sqlite3.Connection):
+        for statement in ("DROP TRIGGER hold_closed_no_update", "DROP TRIGGER entry_no_update"):
+            connection.execute(statement)
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+    else:
+        for (statement,) in connection.execute(_DEFENCES).fetchall():
+            connection.execute(statement)
+    return connection
 
 
-def test_right_books_have_no_breach(raw: sqlite3.Connection) -> None:
+def test_right_books_have_no_breach(raw: Connection) -> None:
     assert invariants.check(raw) == []
 
 
@@ -52,7 +63,8 @@ BREACHES = {
     "DELETE FROM usage_day": "no row",
     "UPDATE hold SET lease_output = 501 WHERE id = 'req_0'": "longer than what is reserved",
     "UPDATE hold SET closed_ns = 1 WHERE id = 'req_0'": "charged or closed",
-    """INSERT INTO idempotency VALUES ('req_0', 'key_1', 'a', x'00', 0, NULL), ('req_1', 'key_1', 'a', x'00', 0, NULL)
+    """INSERT INTO idempotency (hold_id, key_id, name, fingerprint, created_ns)
+        SELECT h.id, k.id, 'a', k.hash, 0 FROM hold AS h CROSS JOIN api_key AS k WHERE h.id < 'req_2'
     """: "under one Idempotency-Key",
     "UPDATE meta SET value = 0 WHERE name = 'boot'": "a boot or a day to come",
     "UPDATE meta SET value = 5 WHERE name = 'last_day'": "a boot or a day to come",
@@ -72,14 +84,14 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("statement", [*BREACHES, *WHOLE])
-def test_every_breach_is_found_and_named(raw: sqlite3.Connection, statement: str) -> None:
+def test_every_breach_is_found_and_named(raw: Connection, statement: str) -> None:
     raw.execute(statement)
     expected = {**BREACHES, **WHOLE}[statement]
     assert any(expected in line for line in invariants.check(raw)), invariants.check(raw)
     assert bool(invariants.check(raw, whole=False)) is (statement in BREACHES)
 
 
-def test_a_day_set_back_by_an_operator_is_no_breach(raw: sqlite3.Connection) -> None:
+def test_a_day_set_back_by_an_operator_is_no_breach(raw: Connection) -> None:
     SqliteBook(raw, {}).audit(moment(), "day_accepted", "5", {})
     schema.set_meta(raw, "last_day", 5)
     assert invariants.check(raw) == []

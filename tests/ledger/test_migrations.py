@@ -17,7 +17,7 @@ def old_file(path: str) -> None:
     """A ledger of version 1, with a user, a key, money and a settled request in it."""
     raw = sqlite3.connect(path, isolation_level=None)
     raw.execute("PRAGMA journal_mode = WAL")
-    schema._run(raw, schema._TABLES)
+    schema._run(raw, schema.TABLES)
     raw.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     raw.executescript("""
         INSERT INTO account

@@ -1,4 +1,4 @@
-"""The real ledger over a real file against a naive model of it: dicts, no batches, no SQL."""
+"""The real ledger, over a real file and a real database, against a naive model of it: dicts, no batches, no SQL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,6 +18,8 @@ from streamrouter.ledger.ledger import Ledger, Replayed
 from streamrouter.ledger.records import Hold, Idempotency
 from streamrouter.policy.endings import released
 from tests.ledger.books import PRICE, HeldClock, command, finished, opened
+from tests.support.postgres import Cluster
+from tests.support.profile import scaled
 
 TOKENS = st.integers(0, 700)
 
@@ -27,7 +30,7 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.mkdtemp()
+        self.place = self.new_place()
         self.clock = HeldClock()
         self.stack = AsyncExitStack()
         self.ledger: Ledger = self.run(self.stack.enter_async_context(self._opened()))
@@ -42,8 +45,14 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
 
+    def new_place(self) -> str:
+        return tempfile.mkdtemp() + "/l.db"
+
+    def drop_place(self) -> None:
+        shutil.rmtree(self.place.removesuffix("/l.db"))
+
     def _opened(self) -> Any:
-        return opened(self.folder + "/l.db", self.clock)
+        return opened(self.place, self.clock)
 
     @initialize(credit=st.integers(0, 900_000))
     def begin(self, credit: int) -> None:
@@ -238,7 +247,7 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.stack.aclose())
         self.loop.close()
-        shutil.rmtree(self.folder)
+        self.drop_place()
 
 
 LedgerAgainstDicts.TestCase.settings = settings(
@@ -247,8 +256,31 @@ LedgerAgainstDicts.TestCase.settings = settings(
 TestLedgerAgainstDicts = LedgerAgainstDicts.TestCase
 
 
-def test_the_model_itself_admits_something() -> None:
-    machine = LedgerAgainstDicts()
+class DatabaseAgainstDicts(LedgerAgainstDicts):
+    """The same in Postgres, whose clock is held as well."""
+
+    cluster: Cluster
+    template: str
+
+    def new_place(self) -> str:
+        return self.cluster.database(self.template)
+
+    def drop_place(self) -> None:
+        self.cluster.drop(self.place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def databases(postgres: Cluster, ledger_template: str) -> None:
+    DatabaseAgainstDicts.cluster, DatabaseAgainstDicts.template = postgres, ledger_template
+
+
+DatabaseAgainstDicts.TestCase.settings = settings(LedgerAgainstDicts.TestCase.settings, max_examples=scaled(12, 200))
+TestDatabaseAgainstDicts = DatabaseAgainstDicts.TestCase
+
+
+@pytest.mark.parametrize("machine_class", [LedgerAgainstDicts, DatabaseAgainstDicts])
+def test_the_model_itself_admits_something(machine_class: type[LedgerAgainstDicts]) -> None:
+    machine = machine_class()
     machine.begin(900_000)
     machine.reserve(100, 500, 1, True, True)
     machine.the_books_agree()

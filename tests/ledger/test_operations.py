@@ -12,6 +12,7 @@ import pytest
 from streamrouter.errors import Refusal
 from streamrouter.ledger import rules, schema
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.denials import unknown_key
 from streamrouter.ledger.engine import Failed
 from streamrouter.ledger.operations import (
@@ -138,7 +139,7 @@ async def test_an_extension_tells_the_hold() -> None:
 async def test_a_read_that_fails_undoes_nothing(error: Exception, sqlite_book: SqliteBook) -> None:
     """Raised, it would make the whole batch begin again, each operation with a commit of its own."""
 
-    def fails(raw: sqlite3.Connection) -> None:
+    def fails(raw: Connection) -> None:
         raise error
 
     operation = AskOperation(fails, asyncio.get_running_loop().create_future())

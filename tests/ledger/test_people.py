@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,11 +9,12 @@ from msgspec.structs import replace
 
 from streamrouter.errors import Refusal
 from streamrouter.ids import secret_hash
-from streamrouter.ledger import administration, people, schema, sessions
+from streamrouter.ledger import administration, people, sessions
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.people import Person
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.lifetimes import LINK_NS
-from tests.ledger.books import moment
+from tests.ledger.books import contents, moment
 
 AT = moment()
 LATER = moment(AT.now_ns + LINK_NS["setup"])
@@ -24,11 +22,8 @@ SESSION = secret_hash("a session")
 
 
 @pytest.fixture
-def book() -> Iterator[SqliteBook]:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        schema.prepare(connection)
-        yield SqliteBook(connection, {})
+def book(tables: Connection) -> SqliteBook:
+    return SqliteBook(tables, {})
 
 
 def audit(book: SqliteBook) -> list[tuple[str, str]]:
@@ -191,5 +186,13 @@ def test_no_table_holds_a_secret(book: SqliteBook) -> None:
     person, link = people.invite(book, AT, "bob", "member", None, None, None)
     secrets += [link, people.invite_again(book, AT, person.id)[1]]
     secrets += [sessions.create_token(book, AT, "ci", None, None)[1]]
-    dump = "\n".join(book.connection.iterdump())
+    dump = str(contents(book.connection))
     assert all(secret not in dump and len(secret) >= 43 for secret in secrets)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "", "ä", "anna\n", "x" * 200])
+def test_what_cannot_be_a_name_is_nobodys(book: SqliteBook, name: str) -> None:
+    admin(book)
+    assert people.named(book.connection, name) is None
+    with pytest.raises(ValueError, match="cannot be a name"):
+        people.add(book, AT, name, "member", None)

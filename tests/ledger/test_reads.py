@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from streamrouter.ledger import reads, rules, schema
+from streamrouter.ledger import reads, rules
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.sqlite_book import SqliteBook
 from tests.ledger.books import DAY, NOON_NS, account, command, finished, key, moment, opened, with_key
 
 
 @pytest.fixture
-def raw() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.prepare(connection)
-    book = SqliteBook(connection, {})
+def raw(tables: Connection) -> Connection:
+    book = SqliteBook(tables, {})
     book.add_account(account(credited=10**9, daily_input=1000, models=["gpt"]))
     book.add_account(account(id="acct_2", name="acct_1-b"))
     book.add_key(key())
@@ -24,18 +19,17 @@ def raw() -> Iterator[sqlite3.Connection]:
     rules.reserve(book, command(id="req_2", prepaid=True), moment())
     rules.settle(book, "req_2", finished(), NOON_NS)
     book.write()
-    yield connection
-    connection.close()
+    return tables
 
 
-def test_accounts_and_keys(raw: sqlite3.Connection) -> None:
+def test_accounts_and_keys(raw: Connection) -> None:
     assert [each.name for each in reads.accounts(raw)] == ["acct_1-b", "team-a"]
     assert [each.id for each in reads.keys(raw)] == ["key_1", "key_2"]
     assert [each.id for each in reads.keys(raw, "acct_2")] == ["key_2"]
     assert reads.account_named(raw, "team-a").models == reads.account_named(raw, "acct_1").models == ["gpt"]
 
 
-def test_usage_tells_what_is_used_reserved_and_capped(raw: sqlite3.Connection) -> None:
+def test_usage_tells_what_is_used_reserved_and_capped(raw: Connection) -> None:
     usage = reads.usage(raw, "team-a", DAY)
     assert usage.input == {"used": 100, "reserved": 100, "cap": 1000}
     assert usage.output == {"used": 200, "reserved": 500, "cap": None}
@@ -44,13 +38,13 @@ def test_usage_tells_what_is_used_reserved_and_capped(raw: sqlite3.Connection) -
     assert reads.usage(raw, "team-a", DAY + 1).input["used"] == 0
 
 
-def test_an_unknown_account_says_where_to_look(raw: sqlite3.Connection) -> None:
+def test_an_unknown_account_says_where_to_look(raw: Connection) -> None:
     with pytest.raises(LookupError, match="user list"):
         reads.usage(raw, "nobody", DAY)
 
 
-async def test_everybodys_day_at_once_is_what_each_one_is_told(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_everybodys_day_at_once_is_what_each_one_is_told(place: str) -> None:
+    async with opened(place) as ledger:
         first = await with_key(ledger, "b", daily_input=1000)
         await ledger.create_account("a", {})
         gone, _ = await ledger.create_key("b", "main", "sk-", None, None)

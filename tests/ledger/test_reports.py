@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -13,10 +12,10 @@ from tests.ledger.books import DAY, HeldClock, command, finished, opened, with_k
 
 
 @pytest_asyncio.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+async def ledger(place: str) -> AsyncIterator[Ledger]:
     """Two users: team-a with two models on two days, team-b with one request."""
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock) as ledger:
+    async with opened(place, clock) as ledger:
         first, second = await with_key(ledger), await with_key(ledger, "team-b")
         await ledger.credit("team-a", [("payment", 10**9), ("fee", -(10**8))], "inv-1")
         for number, (key_id, model) in enumerate([(first, "large"), (first, "small"), (second, "small")]):

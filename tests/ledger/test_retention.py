@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from streamrouter.config.schema import LedgerConfig
@@ -44,10 +42,10 @@ async def count(ledger: Ledger, table: str) -> int:
     return found
 
 
-async def test_old_holds_are_archived_and_nothing_else_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_holds_are_archived_and_nothing_else_changes(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "STEP", 3)
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock, config=KEEP_TWO) as ledger:
+    async with opened(place, clock, config=KEEP_TWO) as ledger:
         key_id = await with_key(ledger)
         await ledger.credit("team-a", [("payment", 10**12)])
         still_open = await ledger.reserve(command(key_id=key_id, id="req_0000_000", prepaid=True))
@@ -64,25 +62,25 @@ async def test_old_holds_are_archived_and_nothing_else_changes(tmp_path: Path, m
         assert await pruned(ledger) == 0
 
 
-async def test_without_a_limit_everything_is_kept(tmp_path: Path) -> None:
+async def test_without_a_limit_everything_is_kept(place: str) -> None:
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock) as ledger:
+    async with opened(place, clock) as ledger:
         await days_of_use(ledger, clock, await with_key(ledger, unlimited=True), days=4, each=2)
         assert await ledger.prune() == retention.Pruned(0, None)
         assert await count(ledger, "hold") == 8
 
 
-async def test_an_open_hold_cannot_be_deleted(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_an_open_hold_cannot_be_deleted(place: str) -> None:
+    async with opened(place) as ledger:
         await ledger.reserve(command(key_id=await with_key(ledger)))
         with pytest.raises(Exception, match="never deleted"):
-            await ledger.ask(lambda raw: raw.execute("DELETE FROM hold"))
+            await ledger.act(lambda book, at: book.connection.execute("DELETE FROM hold"))
 
 
-async def test_idempotency_keys_go_after_a_day_and_their_answers_with_them(tmp_path: Path) -> None:
+async def test_idempotency_keys_go_after_a_day_and_their_answers_with_them(place: str) -> None:
     clock = HeldClock()
     once = Idempotency("once", b"f" * 32)
-    async with opened(str(tmp_path / "l.db"), clock, config=KEEP_TWO) as ledger:
+    async with opened(place, clock, config=KEEP_TWO) as ledger:
         key_id = await with_key(ledger)
         hold = await ledger.reserve(command(key_id=key_id, idempotency=once, stream=False))
         with pytest.raises(Refusal, match="still running"):
@@ -100,9 +98,9 @@ async def test_idempotency_keys_go_after_a_day_and_their_answers_with_them(tmp_p
         assert await ledger.check() == []
 
 
-async def test_a_pruned_hold_takes_its_idempotency_key_along(tmp_path: Path) -> None:
+async def test_a_pruned_hold_takes_its_idempotency_key_along(place: str) -> None:
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock, config=KEEP_TWO) as ledger:
+    async with opened(place, clock, config=KEEP_TWO) as ledger:
         hold = await ledger.reserve(command(key_id=await with_key(ledger), idempotency=Idempotency("a", b"f")))
         await ledger.settle_durably(hold, finished())
         clock.pass_s(4 * 86_400)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from msgspec.structs import replace
 
 from streamrouter.ledger import rollups
 from streamrouter.ledger.ledger import Ledger
@@ -23,16 +23,16 @@ async def read(ledger: Ledger, since: int = 0, until: int = 2**40) -> list[tuple
     return await ledger.ask(lambda raw: rollups.read(raw, since, until))
 
 
-async def test_a_minute_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_a_minute_comes_back_as_it_was_written(place: str) -> None:
+    async with opened(place) as ledger:
         await ledger.act(rollups.write, {MINUTE: slot(3), MINUTE + 2: slot(1)})
         assert await read(ledger) == [(MINUTE, slot(3)), (MINUTE + 2, slot(1))]
         assert await read(ledger, MINUTE + 1) == [(MINUTE + 2, slot(1))]
         assert await read(ledger, 0, MINUTE + 2) == [(MINUTE, slot(3))]
 
 
-async def test_a_minute_that_is_there_is_added_to(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_a_minute_that_is_there_is_added_to(place: str) -> None:
+    async with opened(place) as ledger:
         await ledger.act(rollups.write, {MINUTE: slot(3, active=4)})
         await ledger.act(rollups.write, {MINUTE: slot(2, active=2)})
         whole = slot(3, active=4)
@@ -40,9 +40,9 @@ async def test_a_minute_that_is_there_is_added_to(tmp_path: Path) -> None:
         assert await read(ledger) == [(MINUTE, whole)]
 
 
-async def test_minutes_are_forgotten_after_90_days(tmp_path: Path) -> None:
+async def test_minutes_are_forgotten_after_90_days(place: str) -> None:
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock) as ledger:
+    async with opened(place, clock) as ledger:
         await ledger.act(rollups.write, {MINUTE: slot(1)})
         clock.pass_s(rollups.KEPT_DAYS * 86_400)
         await ledger.act(rollups.write, {})
@@ -52,7 +52,25 @@ async def test_minutes_are_forgotten_after_90_days(tmp_path: Path) -> None:
         assert await read(ledger) == []
 
 
-async def test_a_read_is_bounded(tmp_path: Path) -> None:
-    async with opened(str(tmp_path / "l.db")) as ledger:
+async def test_a_read_is_bounded(place: str) -> None:
+    async with opened(place) as ledger:
         await ledger.act(rollups.write, {MINUTE + number: Slot(requests=1) for number in range(rollups.PAGE + 1)})
         assert len(await read(ledger)) == rollups.PAGE
+
+
+async def test_minutes_of_several_processes_are_added_up(place: str) -> None:
+    async with opened(place) as ledger:
+        for boot, requests, active in ((1, 3, 4), (2, 2, 5), (2, 1, 1)):
+            await ledger.act(
+                lambda book, at, boot, minutes: rollups.write(book, replace(at, boot=boot), minutes),
+                boot,
+                {MINUTE + number: slot(requests, active) for number in range(rollups.PAGE)},
+            )
+        found = await read(ledger)
+        assert len(found) == rollups.PAGE, "a page is bounded by minutes, not by rows"
+        whole = slot(3)
+        whole.merge(slot(2))
+        whole.merge(slot(1))
+        whole.active = 4 + 5  # each process' own most
+        assert found[0] == (MINUTE, whole) and found[-1] == (MINUTE + rollups.PAGE - 1, whole)
+        assert (await read(ledger, MINUTE + 5, MINUTE + 6)) == [(MINUTE + 5, whole)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -93,9 +92,9 @@ def test_a_rotation_without_grace_ends_every_earlier_one(sqlite_book: SqliteBook
     assert [each.status for each in (old, second, third)] == ["revoked", "revoked", "revoked"]
 
 
-async def test_the_old_key_works_until_its_end_and_its_streams_settle(tmp_path: Path) -> None:
+async def test_the_old_key_works_until_its_end_and_its_streams_settle(place: str) -> None:
     clock = HeldClock()
-    async with opened(str(tmp_path / "l.db"), clock=clock) as ledger:
+    async with opened(place, clock=clock) as ledger:
         await ledger.create_account("team-a", {})
         first, secret = await ledger.create_key("team-a", "main", "sk-", None, 2)
         before = await ledger.reserve(command(key_id=first.id))

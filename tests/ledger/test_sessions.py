@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 from msgspec.structs import replace
 
 from streamrouter.ids import secret_hash
-from streamrouter.ledger import people, schema, sessions
+from streamrouter.ledger import people, sessions
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.policy.lifetimes import ABSOLUTE_NS, IDLE_NS, SEEN_NS
 from tests.ledger.books import moment
@@ -21,13 +18,10 @@ SESSION = secret_hash("a session")
 
 
 @pytest.fixture
-def book() -> Iterator[SqliteBook]:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        schema.prepare(connection)
-        made = SqliteBook(connection, {})
-        people.create_admin(made, AT, "anna", "scrypt$…")
-        yield made
+def book(tables: Connection) -> SqliteBook:
+    made = SqliteBook(tables, {})
+    people.create_admin(made, AT, "anna", "scrypt$…")
+    return made
 
 
 def anna(book: SqliteBook) -> str:

@@ -12,7 +12,7 @@ import pytest
 from streamrouter.errors import LedgerError
 from streamrouter.ledger import sqlite
 from streamrouter.ledger.lock import Holder
-from streamrouter.ledger.sqlite import Verdict
+from streamrouter.ledger.verdicts import Verdict, verdict
 from tests.ledger.books import FAST, opened, run_as_nobody, with_key
 
 
@@ -39,13 +39,13 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
     ],
 )
 def test_what_an_sqlite_error_says(code: int, expected: Verdict) -> None:
-    assert sqlite.verdict(sqlite_error(code)) is expected
+    assert verdict(sqlite_error(code)) is expected
     assert str(sqlite.unusable("l.db", sqlite_error(code))).startswith("l.db: told; ")
 
 
 def test_errors_without_a_code_are_faults_of_an_operation() -> None:
-    assert sqlite.verdict(ValueError("x")) is Verdict.FAULT
-    assert sqlite.verdict(sqlite3.ProgrammingError("closed")) is Verdict.FAULT
+    assert verdict(ValueError("x")) is Verdict.FAULT
+    assert verdict(sqlite3.ProgrammingError("closed")) is Verdict.FAULT
 
 
 async def test_a_new_ledger_is_private_durable_and_in_wal_mode(tmp_path: Path) -> None:

@@ -83,6 +83,11 @@ def test_the_console_is_in_it(server: Standalone) -> None:
     assert server.get("/openapi.json")[0] == 200
 
 
+def test_the_driver_of_postgres_is_in_it(server: Standalone, database: str) -> None:
+    words = [str(server.program), "user", "create", "team-b", "--ledger", database, "--json"]
+    assert json.loads(subprocess.check_output(words, cwd=server.directory, timeout=60))["user"] == "team-b"
+
+
 def test_bench(server: Standalone) -> None:
     words = ["bench", server.url, "--clients", "2", "--duration", "0.3", "--json", "-"]
     environment = {"STREAMROUTER_API_KEY": server.key}

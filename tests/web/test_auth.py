@@ -21,15 +21,19 @@ BEARER = ("authorization", f"Bearer {SECRET}")
 
 
 class Keys:
-    """One key that is known; counts how often it was looked for."""
+    """One key that is known; counts how often it was looked for. ``elsewhere``: another process has just made it."""
 
-    def __init__(self, of: Account | None = None, by: Key | None = None) -> None:
+    def __init__(self, of: Account | None = None, by: Key | None = None, *, elsewhere: bool = False) -> None:
         self.found = (by or key(), of or account())
         self.looked = 0
+        self._elsewhere = elsewhere
 
     def key_by_hash(self, digest: bytes) -> tuple[Key, Account] | None:
         self.looked += 1
-        return self.found if digest == secret_hash(SECRET) else None
+        return self.found if digest == secret_hash(SECRET) and not self._elsewhere else None
+
+    async def find(self, digest: bytes) -> tuple[Key, Account] | None:
+        return self.found if digest == secret_hash(SECRET) and self._elsewhere else None
 
 
 PRESENTED: dict[str, tuple[Pairs, SurfaceConfig, bytes | None]] = {
@@ -53,15 +57,22 @@ def test_which_key_is_presented(headers: Pairs, surface: SurfaceConfig, secret: 
     assert presented_key(scope_of(headers=headers), surface) == secret
 
 
-def test_a_rotated_key_is_good_until_its_end() -> None:
+async def test_a_rotated_key_is_good_until_its_end() -> None:
     keys = Keys(by=key(expires_ns=NOW_NS + 1))
-    assert authenticate(scope_of(headers=[BEARER]), MAIN, keys, NOW_NS).key is keys.found[0]
+    assert (await authenticate(scope_of(headers=[BEARER]), MAIN, keys, NOW_NS)).key is keys.found[0]
 
 
-def test_a_good_key_is_its_caller() -> None:
+async def test_a_key_that_another_process_has_made_is_good_at_once() -> None:
+    keys = Keys(elsewhere=True)
+    assert (await authenticate(scope_of(headers=[BEARER]), MAIN, keys, NOW_NS)).key is keys.found[0]
+    with pytest.raises(Refusal, match="not valid here"):
+        await authenticate(scope_of(headers=[("api-key", "another")]), MAIN, keys, NOW_NS)
+
+
+async def test_a_good_key_is_its_caller() -> None:
     trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     scope = scope_of(headers=[BEARER, ("x-request-id", "mine-1"), ("traceparent", trace)])
-    caller = authenticate(scope, MAIN, Keys(), NOW_NS)
+    caller = await authenticate(scope, MAIN, Keys(), NOW_NS)
     assert (caller.key.id, caller.account.name, caller.surface) == ("key_1", "team-a", MAIN)
     assert (caller.client_request_id, caller.traceparent) == ("mine-1", trace)
 
@@ -81,19 +92,19 @@ def test_a_good_key_is_its_caller() -> None:
         ([BEARER], Keys(by=key(status="revoked", surface="admin")), "invalid_api_key", "not valid here"),
     ],
 )
-def test_who_is_refused(headers: Pairs, keys: Keys, code: str, told: str) -> None:
+async def test_who_is_refused(headers: Pairs, keys: Keys, code: str, told: str) -> None:
     with pytest.raises(Refusal, match=told) as raised:
-        authenticate(scope_of(headers=headers), MAIN, keys, NOW_NS)
+        await authenticate(scope_of(headers=headers), MAIN, keys, NOW_NS)
     assert raised.value.code == code
     assert raised.value.rule.status == 401
     assert SECRET[:-1] not in raised.value.message
 
 
 @pytest.mark.parametrize(("size", "looked"), [(256, 1), (257, 0), (15_000, 0)])
-def test_a_huge_key_is_not_hashed(size: int, looked: int) -> None:
+async def test_a_huge_key_is_not_hashed(size: int, looked: int) -> None:
     keys = Keys()
     with pytest.raises(Refusal):
-        authenticate(scope_of(headers=[("api-key", "x" * size)]), MAIN, keys, NOW_NS)
+        await authenticate(scope_of(headers=[("api-key", "x" * size)]), MAIN, keys, NOW_NS)
     assert keys.looked == looked
 
 
@@ -117,6 +128,6 @@ def test_which_id_of_the_clients_is_echoed(headers: Pairs, found: str) -> None:
 
 
 @pytest.mark.parametrize("trace", ["", "rubbish", "00-" + "A" * 32 + "-" + "b" * 16 + "-01", "00-a\r\nb"])
-def test_a_traceparent_that_is_none_is_dropped(trace: str) -> None:
-    caller = authenticate(scope_of(headers=[BEARER, ("traceparent", trace)]), MAIN, Keys(), NOW_NS)
+async def test_a_traceparent_that_is_none_is_dropped(trace: str) -> None:
+    caller = await authenticate(scope_of(headers=[BEARER, ("traceparent", trace)]), MAIN, Keys(), NOW_NS)
     assert caller.traceparent == ""

@@ -8,12 +8,13 @@ import resource
 from pathlib import Path
 
 from streamrouter.admin.verbs import AdminError
-from streamrouter.cli.doctor import files, machine, network
+from streamrouter.cli.doctor import database, files, machine, network
 from streamrouter.cli.doctor.finding import Finding, ok, problem, warning
 from streamrouter.cli.options import Options
 from streamrouter.cli.probing import Probe, probe_all
 from streamrouter.cli.reach import load_config
 from streamrouter.config.load import BUILT_IN, Loaded, load
+from streamrouter.config.place import is_database
 from streamrouter.config.schema import Config
 from streamrouter.control import ControlFault, NotServing, call
 from streamrouter.errors import ConfigError
@@ -70,19 +71,23 @@ def _server(config: Config) -> tuple[bool, list[Finding]]:
     try:
         status = call(config.ledger.path, "status", {})
     except NotServing:
-        return False, [Finding("server", "skipped", "none runs on this ledger")]
+        here = " on this machine" if is_database(config.ledger.path) else ""
+        return False, [Finding("server", "skipped", f"none runs on this ledger{here}")]
     except (ControlFault, AdminError) as error:
         remedy = "look at its log; ask as the user that it runs as, or as root"
         return True, [problem("server", str(error), remedy)]
     if status["health"]:
-        return True, [problem("server", f"pid {status['pid']}: {status['health']}", "look at the disk and at its log")]
+        where = "the database" if is_database(config.ledger.path) else "the disk"
+        return True, [problem("server", f"pid {status['pid']}: {status['health']}", f"look at {where} and at its log")]
     return True, [ok("server", f"runs as pid {status['pid']}")]
 
 
 def _files(config: Config, source: str | None) -> list[Finding]:
     path = config.ledger.path
-    mounts = files.MOUNTS.read_text(errors="replace") if files.MOUNTS.exists() else None
     hashes: dict[str, str] = {name: spec.sha256 for name, spec in SPECS.items()}
+    if is_database(path):
+        return [*database.look(path), *files.readable(source), files.tokenizers(_DATA, hashes)]
+    mounts = files.MOUNTS.read_text(errors="replace") if files.MOUNTS.exists() else None
     return [
         files.ledger_file(path, APPLICATION_ID),
         files.file_system(path, mounts),

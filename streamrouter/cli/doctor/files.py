@@ -43,6 +43,9 @@ _LITTLE_BYTES = 64 << 20
 _SOME_BYTES = 1 << 30
 _SQLITE = b"SQLite format 3\0"
 _APPLICATION_AT = 68
+_KEY = re.compile(
+    r'^\s*(?:api_key\s*=\s*"(?!\$\{|file:)[^"]|path\s*=\s*"postgres(?:ql)?://[^"@]*:(?!\$\{)[^"]*@)', re.M
+)
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -108,6 +111,11 @@ def permissions(ledger: str, config: str | None, uid: int) -> Iterator[Finding]:
         yield warning("permissions", f"the ledger is another user's: {owners}", remedy)
     if not wide and not foreign:
         yield ok("permissions", "the ledger is ours alone" if os.path.exists(path) else f"{directory} can be written")
+    yield from readable(config)
+
+
+def readable(config: str | None) -> Iterator[Finding]:
+    """Whether a configuration with a key or a password in it is for its owner's eyes alone."""
     if config is not None and stat.S_IMODE(os.stat(config).st_mode) & 0o044 and _holds_a_key(Path(config)):
         yield warning("permissions", f"{config} holds a key, and others may read it", f"chmod 600 {config}")
 
@@ -117,8 +125,8 @@ def _there(path: str) -> list[str]:
 
 
 def _holds_a_key(config: Path) -> bool:
-    """Whether a key is written out: one from the environment or a file of its own is none."""
-    return re.search(r'^\s*api_key\s*=\s*"(?!\$\{|file:)[^"]', config.read_text(errors="replace"), re.M) is not None
+    """Whether a key or a URL's password is written out: one from the environment or a file of its own is none."""
+    return _KEY.search(config.read_text(errors="replace")) is not None
 
 
 def ledger_file(path: str, application_id: int) -> Finding:

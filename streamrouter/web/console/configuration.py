@@ -10,6 +10,7 @@ import msgspec
 
 from streamrouter.admin.browsing import Cursor, Limit
 from streamrouter.admin.desk import when
+from streamrouter.config import place
 from streamrouter.config.schema import Config
 from streamrouter.ledger import invariants
 from streamrouter.ledger.days import iso
@@ -44,6 +45,8 @@ def _redacted(name: str, value: Any) -> Any:
     if isinstance(value, str) and value:
         if _SECRET.search(name) and name not in _NAMES_NO_SECRET:
             return REDACTED
+        if place.is_database(value):
+            return place.shown(value)
         if "://" in value:
             return without_userinfo(value)
     return value

@@ -7,7 +7,6 @@ are read once a second here: nothing is added to an event on its way.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +20,7 @@ from streamrouter.gateway import Gateway
 from streamrouter.ledger.browsing import cost_of_day
 from streamrouter.ledger.ledger import Ledger
 from streamrouter.ledger.records import Hold, Settled
+from streamrouter.ledger.verdicts import DATABASE_ERRORS
 from streamrouter.ops import histogram
 from streamrouter.policy.money import nano_to_usd
 from streamrouter.upstream.dispatch import Upstream
@@ -127,7 +127,7 @@ class Feed:
         self._cost_age = COST_EVERY
         try:
             self._cost = await self._ledger.ask(lambda raw: cost_of_day(raw, self._ledger.day))
-        except (Refusal, sqlite3.Error):  # the file cannot be used now: the last known sum stands
+        except (Refusal, *DATABASE_ERRORS):  # the file cannot be used now: the last known sum stands
             self._cost_age = 1
 
     def _publish(self, aggregate: bytes) -> None:

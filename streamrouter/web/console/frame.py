@@ -8,7 +8,6 @@ answer is ever stored or readable across origins.
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from streamrouter.admin.desk import AdminError
 from streamrouter.errors import RULES, Refusal
 from streamrouter.ledger import sessions
 from streamrouter.ledger.book import Moment
+from streamrouter.ledger.connection import Connection
 from streamrouter.ledger.sessions import Found, Who
 from streamrouter.ledger.sqlite_book import SqliteBook
 from streamrouter.ops.logs import where
@@ -32,7 +32,7 @@ from streamrouter.web.replies import INTERNAL_ERROR, send_body, send_refusal
 
 BASE = "/admin/api"
 _REF = re.compile(rb"[\x21-\x7e]{1,255}")
-_Find = Callable[[sqlite3.Connection, bytes, int], Found | None]
+_Find = Callable[[Connection, bytes, int], Found | None]
 _Present = Callable[[SqliteBook, Moment, bytes], Who | None]
 _ADMIN_CODES = {"invalid_arguments": "invalid_value", "unknown_verb": "not_found"}  # the others are RULES' own
 

@@ -1,7 +1,8 @@
 """``GET /admin/api/series``: an hour to a month of traffic in at most 400 steps.
 
 What this process has seen comes from its memory, in steps of 5 seconds or more; minutes before its start come from
-the ledger's file, where a step is at least a minute. See docs/admin-api.md "Series".
+the ledger's file, where a step is at least a minute. Where other processes share the ledger, all minutes come from
+there except those that we have not written yet. See docs/admin-api.md "Series".
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal, NamedTuple
 
+from streamrouter.config.place import is_database
 from streamrouter.ledger import rollups
 from streamrouter.ops import histogram
 from streamrouter.ops.series import MINUTE_S, Series, Slot
@@ -46,18 +48,26 @@ class Wanted(Body, frozen=True):
 
 async def series(context: Context) -> Any:
     """The chart's lines."""
-    span = SPANS[context.query.range]
+    span, shared = SPANS[context.query.range], is_database(context.site.ledger.path)
+    if shared:
+        span = span._replace(step_s=max(span.step_s, MINUTE_S))
     now_s = context.now_ns // 1_000_000_000
     first = (now_s - span.length_s) // span.step_s + 1
     steps = [Slot() for _ in range(first, now_s // span.step_s + 1)]
     since_s = first * span.step_s
     kept = context.site.watch.series
-    if span.step_s < MINUTE_S:
+    if shared:
+        known_s = since_s
+        _from_unwritten(context, steps, since_s, now_s + 1, span.step_s)
+        await _from_books(context, steps, since_s, now_s + MINUTE_S, span.step_s)
+    elif span.step_s < MINUTE_S:
         known_s = max(since_s, kept.started_s // span.step_s * span.step_s)
         await _from_memory(kept, steps, since_s, known_s, span.step_s)
     else:
         known_s, ours_s = since_s, max(since_s, kept.begins_s(now_s))
         await _from_memory(kept, steps, since_s, ours_s, span.step_s)
+        # The minute of the start is partly an earlier process's: ours is added as long as it is not in the books.
+        _from_unwritten(context, steps, since_s, min(ours_s, kept.started_s + 1), span.step_s)
         await _from_books(context, steps, since_s, ours_s, span.step_s)
     return {
         "step_s": span.step_s,
@@ -79,15 +89,16 @@ async def _from_memory(kept: Series, steps: list[Slot], since_s: int, seen_s: in
         await asyncio.sleep(0)  # streams go first
 
 
-async def _from_books(context: Context, steps: list[Slot], since_s: int, until_s: int, step_s: int) -> None:
-    """Add the minutes before ``until_s``, half a day at a time: neither commits nor streams wait for all of it.
-
-    The minute of the start is partly an earlier process's: ours is added to it as long as it is not in the books.
-    """
-    ledger, watch = context.site.ledger, context.site.watch
-    for at, slot in watch.minutes(context.now_ns // 1_000_000_000, whole=False).items():
-        if since_s <= at * MINUTE_S < until_s and at * MINUTE_S <= watch.series.started_s:
+def _from_unwritten(context: Context, steps: list[Slot], since_s: int, until_s: int, step_s: int) -> None:
+    """Add our minutes before ``until_s`` that are not in the books."""
+    for at, slot in context.site.watch.minutes(context.now_ns // 1_000_000_000, whole=False).items():
+        if since_s <= at * MINUTE_S < until_s:
             steps[(at * MINUTE_S - since_s) // step_s].merge(slot)
+
+
+async def _from_books(context: Context, steps: list[Slot], since_s: int, until_s: int, step_s: int) -> None:
+    """Add the minutes before ``until_s``, half a day at a time: neither commits nor streams wait for all of it."""
+    ledger = context.site.ledger
     minute, last = since_s // MINUTE_S, until_s // MINUTE_S
     while minute < last:
         rows = await ledger.ask(lambda raw, minute=minute: rollups.read(raw, minute, last))  # type: ignore[misc]

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from streamrouter.config.schema import ServerConfig, UpstreamConfig
+from streamrouter.config.schema import LedgerConfig, ServerConfig, UpstreamConfig
 from streamrouter.web.console.answers import server
 from streamrouter.web.console.configuration import REDACTED, redacted, without_userinfo
 from tests.support.admin_api import AdminApi, admin_api
@@ -90,3 +90,11 @@ async def test_whether_the_books_are_right(api: AdminApi) -> None:
     await api.rig.ledger.ask(lambda raw: raw.execute("UPDATE usage_day SET posted_output = posted_output + 1"))
     broken = await api.read(server.Books, "/ledger")
     assert (broken.ok, bool(broken.faults)) == (False, True)
+
+
+def test_a_databases_address_is_shown_without_its_password() -> None:
+    """A question mark in a password ends it for what reads any URL; libpq reads on to the @."""
+    url = f"postgresql://books:{CANARY}?{CANARY}@db/books?sslmode=require&password={CANARY}"
+    assert redacted(replace(CONFIG, ledger=LedgerConfig(path=url)))["ledger"]["path"] == (
+        "postgresql://books@db/books?sslmode=require"
+    )
