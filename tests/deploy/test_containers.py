@@ -129,6 +129,7 @@ def test_a_container_gets_an_admin_and_then_its_console(tmp_path: Path) -> None:
 def test_the_compose_file_runs_the_image_with_a_root_that_nobody_writes_to() -> None:
     text = yaml.safe_load((DOCKER / "compose.yaml").read_text())
     assert list(text["services"]) == ["streamrouter"]
+    assert text["name"] == "streamrouter"  # else the folder's, which other projects may share
     service = text["services"]["streamrouter"]
     build = service["build"]
     assert (DOCKER / build["context"]).resolve() == ROOT
@@ -154,15 +155,16 @@ def test_on_postgres_every_process_is_the_same_hardened_one(shared: dict[str, An
     alone = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["streamrouter"]
     services = shared["services"]
     assert set(services) == {"streamrouter", "second", "postgres"}
+    assert alone["init"] is True  # as process 1 a start could not be stopped
     assert services["second"]["profiles"] == ["two"]
     assert services["second"]["ports"] != services["streamrouter"]["ports"]
     for name in ("streamrouter", "second"):
         service = services[name]
-        for key in ("image", "build", "restart", "read_only", "cap_drop", "security_opt", "ulimits"):
+        for key in ("image", "build", "restart", "read_only", "cap_drop", "security_opt", "ulimits", "init"):
             assert service[key] == alone[key]
         assert service["stop_grace_period"] == alone["stop_grace_period"]
         assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-        assert "volumes" not in service and set(service["tmpfs"]) >= {"/tmp", "/data"}
+        assert "volumes" not in service and set(service["tmpfs"]) >= {"/tmp", "/data:mode=1777"}
         assert set(alone["environment"]) | {"STREAMROUTER_LEDGER"} == set(service["environment"])
         assert service["ports"][0].startswith("127.0.0.1:")
 
