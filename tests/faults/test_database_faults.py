@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -294,6 +295,28 @@ async def test_a_process_that_was_taken_for_dead_goes_on_without_harm(
                 ("req_9", "settled", 100, 10),
             ]
             await quiet(lost)
+
+
+async def test_what_a_crash_undid_under_normal_durability_is_done_again(postgres: Cluster, ledger_url: str) -> None:
+    """The server forgets what it said last; the process that lives on does not."""
+    normal = LedgerConfig(durability="normal", busy_timeout_s=1.0)
+    async with opened(ledger_url, config=normal) as ledger:
+        key_id = await with_key(ledger)
+        held = [await ledger.reserve(command(id=f"req_{number}", key_id=key_id)) for number in range(3)]
+        with postgres.connect(ledger_url) as session:
+            session.execute("CREATE TABLE durable ()")  # a commit that takes all before it to the disk
+        for hold in held:
+            await ledger.settle_durably(hold, finished(100, 300))
+        postgres.stop("immediate")
+        postgres.start()
+        for _ in range(200):
+            with suppress(Refusal):
+                if {state for _, state, _, _ in await holds(ledger)} == {"settled"}:
+                    break
+            await asyncio.sleep(0.05)
+        assert await holds(ledger) == [(f"req_{number}", "settled", 100, 300) for number in range(3)]
+        assert (await ledger.usage("team-a")).in_flight == 0
+        await quiet(ledger)
 
 
 # -- F49: the clock steps
