@@ -97,7 +97,7 @@ async def test_before_the_body_is_whole(leaving: Rig, how: str) -> None:
 async def test_while_its_prompt_is_counted(leaving: Rig, how: str) -> None:
     leaving.upstream.script = script = Watched()
     before, reached = len(leaving.holds()), len(leaving.seen)
-    content = "some words, " * (LONG // 12)
+    content = f"some {how} words, " * (LONG // 16)  # a text that was counted before would be known
     client = await Client.asking(leaving, call(model="long", messages=[{"role": "user", "content": content}]))
     client.leave(how)
     left_at = time.monotonic()
