@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from functools import lru_cache
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number it writes
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _FIVE_BITS = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))  # of a random byte five bits are as random
 
 
+@lru_cache(64)  # the requests of one moment begin with the same milliseconds
 def base32(value: int, digits: int) -> str:
     """``value`` in ``digits`` characters of a base 32 that sorts as the numbers do."""
     out = []

@@ -123,6 +123,8 @@ class Request:
         if self.hold.clamped:
             headers.append((b"x-streamrouter-max-tokens", b"%d" % self.hold.limit))
         left = self.hold.remaining
+        if left.input_tokens is None and left.output_tokens is None and left.requests is None:
+            return headers
         tokens_reset = b"%ds" % left.tokens_reset_s
         rows = (
             (b"input-tokens", left.input_tokens, tokens_reset),

@@ -25,6 +25,7 @@ LAZY_S = 0.020  # how long a settlement waits for a reserve to ride with
 RETRY_S = 0.25
 GATHER_TURNS = 4  # of the loop: from a socket that is ready to its operation here it takes three
 GATHER_S = 0.001  # but no longer, where the turns of the loop are long
+FEW = 4  # operations, below which no batch is taken for all that comes
 _FULL = "the disk of the ledger is full"
 log = logging.getLogger("streamrouter.ledger")
 
@@ -50,6 +51,7 @@ class Writer:
         self._on_fatal = on_fatal
         self._max_waiting = max_waiting
         self._reserves = 0
+        self._usual = FEW  # as many as in the largest batch lately: more are not waited for
         self._queue: deque[Operation] = deque()
         self._loop = asyncio.get_running_loop()
         self._go = asyncio.Event()
@@ -133,6 +135,8 @@ class Writer:
         """
         until = self._loop.time() + GATHER_S
         for _ in range(GATHER_TURNS):
+            if len(self._queue) >= self._usual:
+                break
             await asyncio.sleep(0)
             if self._loop.time() >= until:
                 break
@@ -149,6 +153,7 @@ class Writer:
                 batch.append(operation)
         if self._queue or self._closing:
             self._go.set()
+        self._usual = max(FEW, len(batch), self._usual - 1)
         return batch
 
     def _stop_timer(self) -> None:

@@ -7,6 +7,7 @@ nano-USD, rounded up once per settlement. int64 holds 9.2 * 10^9 USD.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -40,6 +41,7 @@ def price_to_pico(text: str) -> int:
     return value
 
 
+@lru_cache(1024)
 def nano_to_usd(nano: int) -> str:
     """Nano-USD as a plain decimal string, trailing zeros cut to two places (``"10.50"``, ``"0.000000003"``)."""
     sign = "-" if nano < 0 else ""

@@ -48,33 +48,51 @@ class ClientGone(Exception):
 
 
 class Patience:
-    """The deadline of one attempt, which a client's leaving cuts short."""
+    """The deadline of one attempt, which a client's leaving cuts short.
+
+    ``asyncio.timeout``'s way (3.11): the task is cancelled, and whoever asked for that takes it back and tells the
+    deadline from a cancellation that came from outside. Without its objects it is 4 us less a request.
+    """
 
     def __init__(self) -> None:
         self.gone = False
         self.answered: Mapping[str, str] = {}  # the headers of the attempt's answer, once they are here
-        self._scope: asyncio.Timeout | None = None
+        self._task: asyncio.Task[Any] | None = None  # while an attempt is under way
+        self._over = False  # it was cancelled from here
+        self._timer: asyncio.Handle | None = None
 
     def hang_up(self) -> None:
         """The client left: end the attempt that is under way, start no other."""
         self.gone = True
-        if self._scope is not None and not self._scope.expired():
-            self._scope.reschedule(asyncio.get_running_loop().time())
+        if self._task is not None and self._timer is not None and not self._over:
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._over = True
+            self._task.cancel()
 
     async def attempt(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work`` for at most ``seconds``. TimeoutError at the deadline, ClientGone when the client left."""
         if self.gone:
             work.close()  # never begun: no byte may leave for nobody
             raise ClientGone
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        before, self._over = task.cancelling(), False
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
         try:
-            async with asyncio.timeout(seconds) as self._scope:
-                return await work
-        except TimeoutError:
-            if self.gone:
-                raise ClientGone from None
-            raise
+            return await work
+        except asyncio.CancelledError as error:
+            if not self._over or task.cancelling() - 1 > before:
+                raise  # somebody else wants it too
+            raise (ClientGone() if self.gone else TimeoutError()) from error
         finally:
-            self._scope = None
+            if self._over:
+                task.uncancel()
+            self._timer.cancel()
+            self._task = self._timer = None
 
 
 class Dispatch:

@@ -68,11 +68,11 @@ async def authenticate(scope: Scope, surface: SurfaceConfig, keys: KeyBook, now_
 
 def traceparent(scope: Scope) -> str:
     """The trace that the client is in, "" if it names none that may be forwarded."""
-    trace = header(scope, b"traceparent") or b""
-    return trace.decode() if _TRACEPARENT.fullmatch(trace) else ""
+    trace = header(scope, b"traceparent")
+    return trace.decode() if trace and _TRACEPARENT.fullmatch(trace) else ""
 
 
 def client_id(scope: Scope) -> str:
     """The client's own request id, if it is one that may be logged and echoed; never an identity."""
-    value = header(scope, b"x-client-request-id") or header(scope, b"x-request-id") or b""
-    return value.decode("ascii") if _CLIENT_ID.fullmatch(value) else ""
+    value = header(scope, b"x-client-request-id") or header(scope, b"x-request-id")
+    return value.decode("ascii") if value and _CLIENT_ID.fullmatch(value) else ""
