@@ -66,11 +66,12 @@ class Vitals(NamedTuple):
 
 
 def vitals(pid: int, port: int) -> Vitals:
+    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))  # first: the page's own connection is one for a moment
     threads = re.search(r"Threads:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
         streams = re.search(rb"^streamrouter_active_streams (\S+)", page.read(), re.MULTILINE)
     assert threads is not None and streams is not None
-    return Vitals(len(list(Path(f"/proc/{pid}/fd").iterdir())), int(threads[1]), int(float(streams[1])))
+    return Vitals(descriptors, int(threads[1]), int(float(streams[1])))
 
 
 def slope(samples: list[tuple[float, float]]) -> float:
