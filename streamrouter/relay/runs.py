@@ -43,14 +43,15 @@ class Runs:
     def take_read(self, incoming: Incoming, now: float) -> bytes | None:
         """What leaves for a read that is one plain event, which is counted; None: it is not, and waits to be read."""
         shape = self._shape
-        event = incoming.lone() if shape is not None else None
-        taken = shape.one(event) if shape is not None and event is not None else None
-        if shape is None or taken is None or not self._meter.take(shape.index, shape.channel, taken[1], 1):
+        if shape is None or (event := incoming.lone()) is None or (taken := shape.one(event)) is None:
+            return None
+        framed, text = taken
+        if not self._meter.take(shape.index, shape.channel, text, 1):
             return None
         incoming.took(now)
         if self._meter.lease < self._meter.r_output:
             self.lease_ahead()
-        return taken[0]
+        return framed
 
     def take(self, payloads: Sequence[bytes], at: int, out: list[bytes]) -> int:
         """How many payloads from ``at`` on were counted and put ``out``; 0: the next one goes the long way."""

@@ -238,7 +238,7 @@ class Turn:
             if self.started and not self.ended:
                 if head:
                     self._head = b""
-                if not self._transport.is_closing():
+                if not self._transport.is_closing():  # not by _write: this is the way of every event
                     self._transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         elif head:  # it waits for the first event, but that may be far off
             self._head = b""

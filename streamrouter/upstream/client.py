@@ -16,8 +16,8 @@ import aiohttp
 from streamrouter.config.schema import UpstreamConfig
 from streamrouter.errors import Upstreamed
 from streamrouter.upstream.exchange import Target, reached
-from streamrouter.upstream.line import Answered, Line
-from streamrouter.upstream.push import PushHandler, cut_short, reused, take_over, whole_body
+from streamrouter.upstream.line import Answered, Line, reused
+from streamrouter.upstream.push import PushHandler, cut_short, take_over, whole_body
 
 
 class HttpExchange:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 
 import aiohttp
 from aiohttp import hdrs
@@ -22,9 +23,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from streamrouter.upstream.exchange import reached
-from streamrouter.upstream.push import PushConnector, PushHandler, reused
+from streamrouter.upstream.push import PushConnector, PushHandler
 from streamrouter.upstream.spare import Spares
 
+reused: ContextVar[bool] = ContextVar("reused", default=False)  # did this task's request get a spare connection?
 _KEEPALIVE_S = 15.0  # shorter than the pools of common servers and balancers: fewer stale connections
 _READ_BYTES = 64 * 1024
 _ONE_WRITE = 64 * 1024  # below it head and body are put together; above it a copy costs more than a second buffer
@@ -190,6 +192,6 @@ class Line:
                 return Answered(connection, message.code, message.headers, payload, self._spares.put)
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close every idle connection; no more are kept."""
         await self._connector.close()  # first: it aborts TLS that would wait for the other side's goodbye
         self._spares.close()

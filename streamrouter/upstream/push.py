@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from contextvars import ContextVar
 from typing import Any, Protocol
 
 import aiohttp
@@ -19,8 +18,6 @@ from aiohttp.streams import EmptyStreamReader, StreamReader
 
 from streamrouter.errors import Upstreamed
 from streamrouter.upstream.exchange import Target
-
-reused: ContextVar[bool] = ContextVar("reused", default=False)  # did this task's request get a pooled connection?
 
 
 class Closing(Protocol):
